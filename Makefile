@@ -1,0 +1,57 @@
+# `make` prints the targets. Everything lives in .venv and in this folder.
+
+PYTHON ?= python3
+BIN := .venv/bin
+export TRACE_DB_PATH ?= $(CURDIR)/openclaw-trace.db
+
+help:  ## print this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+
+run: .venv/runtime  ## set everything up and run the sidecar on a local database
+	@echo "openclaw-trace: database $(TRACE_DB_PATH)" >&2
+	@PATH="$(CURDIR)/$(BIN):$$PATH" exec gunicorn
+
+test: .venv/dev  ## set everything up and run the tests
+	$(BIN)/python -m pytest
+
+check: .venv/dev  ## format, lint, types, floors, all tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+fix: .venv/dev  ## format, and mend what the linter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: .venv/dev  ## write the generated tables into README.md and config/trace.env.example
+	$(BIN)/python -m tests.docs.generate
+
+bench: .venv/dev  ## speed and memory beside a bare Falcon application
+	$(BIN)/python -m bench
+
+lock: .venv/dev  ## resolve the bounds of pyproject.toml anew
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements-dev.lock
+
+clean:  ## remove what the other targets made, not the database
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/pip:
+	@command -v $(PYTHON) >/dev/null || { echo "openclaw-trace needs Python 3.11 or newer: apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "openclaw-trace needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V): install a newer one and run make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "this Python has no venv module: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+.venv/runtime: .venv/bin/pip requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/dev: .venv/bin/pip requirements-dev.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@ .venv/runtime
+
+.PHONY: help run test check fix docs bench lock clean

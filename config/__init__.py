@@ -1,0 +1,1 @@
+"""How the service is configured: settings, logs, and files for those who deploy it."""

@@ -1,0 +1,148 @@
+"""How gunicorn runs the service: one worker, signals that lose nothing, start and stop.
+
+Read by gunicorn in the master. The reasons are measurements with gunicorn 27.0; a test for each
+signal and for a killed worker says whether they still hold.
+"""
+
+import gc
+import math
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+
+from gunicorn import glogging
+
+sys.path.insert(0, str(Path(__file__).parent))  # `gunicorn` alone does not
+
+from config import logs
+from config.settings import current
+
+settings = current()
+
+
+class Logger(glogging.Logger):
+    """gunicorn's own lines in our format. A `logconfig_dict` would cost 27 µs per request."""
+
+    def setup(self, cfg):
+        logs.configure(settings.log_level)
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(logs.formatter())
+
+
+def _has_ipv6_loopback():
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+wsgi_app = "wsgi:application"
+bind = [str(a) for a in settings.bind if a.host != "::1" or _has_ipv6_loopback()]
+chdir = str(Path(__file__).parent)
+
+worker_class = "gthread"
+workers = 1
+threads = 8  # cost no memory, and keep answering while some wait for slow clients
+preload_app = True  # nothing is started by the import; master and worker share 3 MB of pages
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
+http_parser = "python"
+control_socket_disable = True  # else a socket under the home folder, and a thread in the master
+
+logger_class = Logger
+loglevel = settings.log_level
+accesslog = None
+
+keepalive = 15  # longer than agents keep idle connections, so that they, not we, close them
+backlog = 256
+timeout = 30  # a frozen worker, not a slow request
+
+# The worker first lets requests finish, then drains, pushes and closes, all before the deadline of
+# TRACE_SHUTDOWN_TIMEOUT. The master kills it only if that hangs.
+graceful_timeout = math.ceil(settings.shutdown_timeout) + 1
+REQUESTS_SHARE = 0.5
+RECEIVE_TIMEOUT_S = 5
+EXIT_MARGIN_S = 0.2
+
+_STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
+_stop_requested_at = None
+
+
+def on_starting(server):
+    """Refuses what would break the promises of the contract, in one sentence."""
+    if server.cfg.workers != 1:
+        sys.exit(
+            f"openclaw-trace: runs with one worker only, {server.cfg.workers} were asked for: "
+            "remove --workers from the command line or GUNICORN_CMD_ARGS"
+        )
+    if server.cfg.worker_class_str != "gthread":
+        sys.exit(
+            f"openclaw-trace: needs the worker class gthread, not {server.cfg.worker_class_str}"
+        )
+
+
+def nworkers_changed(server, new_value, old_value):
+    """One stays one, also after SIGTTIN."""
+    if old_value is not None:
+        server._num_workers = 1
+
+
+def when_ready(server):
+    """Runs in the master before the first fork."""
+    for listener in server.LISTENERS:
+        # Accepted sockets inherit these: a client that stalls loses its connection, not our thread.
+        wait = struct.pack("ll", RECEIVE_TIMEOUT_S, 0)
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, wait)
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
+    gc.collect()
+    gc.freeze()  # pages the worker need not copy
+
+
+def post_fork(server, worker):
+    """Runs in the new worker, within milliseconds; an exception here would end the service."""
+    # A stop that comes before the handlers are in place must wait for them, not get lost.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    os.umask(0o077)
+    requests_s = max(1, int(settings.shutdown_timeout * REQUESTS_SHARE))
+    worker.cfg.set("graceful_timeout", requests_s)
+    try:
+        from wsgi import service
+
+        service.start()
+    except Exception:
+        server.log.exception("the service did not start")
+
+
+def post_worker_init(worker):
+    """Gunicorn's handlers are in place. Its quick stop would answer 202 after the last drain."""
+
+    def handle_stop(signum, frame):
+        global _stop_requested_at
+        _stop_requested_at = _stop_requested_at or time.monotonic()
+        worker.handle_exit(signum, frame)
+
+    signal.signal(signal.SIGTERM, handle_stop)
+    signal.signal(signal.SIGQUIT, handle_stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.siginterrupt(signal.SIGTERM, False)
+    signal.siginterrupt(signal.SIGQUIT, False)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+
+
+def worker_exit(server, worker):
+    """The final drain and push, in the worker; gunicorn may also call this in the master."""
+    if os.getpid() != worker.pid:
+        return
+    for impatient in (*_STOP_SIGNALS, signal.SIGABRT):
+        signal.signal(impatient, signal.SIG_IGN)
+    from wsgi import service
+
+    began = _stop_requested_at or time.monotonic()
+    service.stop(began + settings.shutdown_timeout - EXIT_MARGIN_S)

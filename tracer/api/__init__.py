@@ -1,0 +1,1 @@
+"""What we answer: one module per subject, put together in `app`."""

@@ -1,0 +1,133 @@
+"""From a request to the texts of its events: reading, decompressing, splitting. All bounded."""
+
+import zlib
+from collections.abc import Callable
+from typing import Any, Final
+
+import falcon
+import msgspec
+from msgspec import Raw
+
+from tracer.errors import EventError
+from tracer.ledger import Rejection
+
+JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
+
+_GZIP: Final = 31
+"""zlib's window bits for "gzip only"."""
+
+
+def media_type(request: falcon.Request) -> str:
+    """The media type without its parameters; raises EventError unless it is one of ours."""
+    sent = (request.content_type or "").partition(";")[0].strip().lower()
+    if sent not in (JSON, NDJSON):
+        raise EventError(
+            Rejection.UNSUPPORTED_TYPE,
+            f"send the header Content-Type: {JSON}, or {NDJSON} for one object per line "
+            f"(this request has {sent or 'none'})",
+        )
+    return sent
+
+
+def read(request: falcon.Request, max_bytes: int) -> bytes:
+    """The whole body, decompressed. Raises EventError when it is too large, cut off or not gzip.
+
+    Blocks on a slow client, as long as the listening socket's receive timeout allows.
+    """
+    encoding = (request.get_header("Content-Encoding") or "identity").strip().lower()
+    if encoding not in ("identity", "gzip"):
+        raise EventError(
+            Rejection.UNSUPPORTED_ENCODING, f"Content-Encoding {encoding}: send gzip or none"
+        )
+    length = request.content_length
+    if length is not None and length > max_bytes:
+        raise _too_large(max_bytes)
+    try:
+        # A chunked body has no length: Falcon's bounded stream would be empty.
+        body: bytes = request.env["wsgi.input"].read(max_bytes + 1 if length is None else length)
+    except OSError as error:
+        raise EventError(Rejection.INCOMPLETE, f"the body did not arrive: {error}") from error
+    if len(body) > max_bytes:
+        raise _too_large(max_bytes)
+    if length is not None and len(body) < length:
+        raise EventError(
+            Rejection.INCOMPLETE, f"the body ends after {len(body)} of {length} announced bytes"
+        )
+    return body if encoding == "identity" else _gunzip(body, max_bytes)
+
+
+def _gunzip(body: bytes, max_bytes: int) -> bytes:
+    """All members of the gzip file, as RFC 1952 allows several."""
+    parts: list[bytes] = []
+    room = max_bytes + 1
+    while body:
+        member = zlib.decompressobj(_GZIP)
+        try:
+            part = member.decompress(body, room)
+        except zlib.error as error:
+            raise EventError(Rejection.INCOMPLETE, f"the body is not gzip: {error}") from None
+        parts.append(part)
+        room -= len(part)
+        if room <= 0:
+            raise _too_large(max_bytes)
+        if not member.eof:
+            raise EventError(Rejection.INCOMPLETE, "the gzip body is cut off")
+        body = member.unused_data
+    return b"".join(parts)
+
+
+def splitter(max_events: int) -> Callable[[bytes, str], list[bytes]]:
+    """A function from body and media type to the texts of the events, each not yet checked.
+
+    It raises EventError when the body as a whole cannot be read. An array is decoded into a struct
+    with one place per event that may come: that splits at the speed of C and stops at the first
+    one too many, where a list would first grow to the size of the body.
+    """
+    places = [(f"event_{n}", Raw, Raw()) for n in range(max_events)]
+    array: Any = msgspec.defstruct("Events", places, array_like=True, forbid_unknown_fields=True)
+    decode_array = msgspec.json.Decoder(array).decode
+
+    def split(body: bytes, media: str) -> list[bytes]:
+        if media == NDJSON:
+            texts = _split_lines(body, max_events)
+        elif body.lstrip(b" \t\r\n")[:1] == b"[":
+            texts = split_array(body)
+        else:
+            texts = [body] if body.strip() else []
+        if not texts:
+            raise EventError(Rejection.EMPTY, "the body holds no event")
+        return texts
+
+    def split_array(body: bytes) -> list[bytes]:
+        try:
+            body.decode()
+            elements = msgspec.structs.astuple(decode_array(body))
+        except msgspec.ValidationError:
+            raise _too_many(max_events) from None
+        except UnicodeDecodeError as error:
+            raise EventError(
+                Rejection.INVALID_UTF8, f"invalid UTF-8 at byte {error.start}"
+            ) from None
+        except RecursionError:
+            raise EventError(Rejection.TOO_DEEP, "nested too deep") from None
+        except msgspec.DecodeError as error:
+            raise EventError(Rejection.NOT_JSON, str(error)) from None
+        return [text for element in elements if (text := bytes(element))]
+
+    return split
+
+
+def _split_lines(body: bytes, max_events: int) -> list[bytes]:
+    lines = [line for line in body.split(b"\n", max_events + 1) if line.strip()]
+    if len(lines) > max_events:
+        raise _too_many(max_events)
+    return lines
+
+
+def _too_large(max_bytes: int) -> EventError:
+    return EventError(Rejection.TOO_LARGE, f"the body is larger than {max_bytes} bytes")
+
+
+def _too_many(max_events: int) -> EventError:
+    return EventError(Rejection.TOO_LARGE, f"more than {max_events} events in one body")

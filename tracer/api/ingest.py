@@ -1,0 +1,136 @@
+"""POST of events: validate, queue, answer at once (contract section 3)."""
+
+from typing import Any, Final, TypedDict
+
+import falcon
+import msgspec
+
+from tracer.api import body
+from tracer.decoder import EventDecoder, Record
+from tracer.errors import EventError
+from tracer.intake import Intake, NotTaken, Receipt
+from tracer.ledger import Ledger, Rejection
+from tracer.timestamps import now_ms
+
+WAIT_S: Final = 5.0
+RETRY_AFTER_S: Final = "1"
+
+_STATUS: Final = {
+    Rejection.UNSUPPORTED_TYPE: falcon.HTTP_415,
+    Rejection.UNSUPPORTED_ENCODING: falcon.HTTP_415,
+    Rejection.TOO_LARGE: falcon.HTTP_413,
+    Rejection.QUEUE_FULL: falcon.HTTP_429,
+    Rejection.UNAVAILABLE: falcon.HTTP_503,
+    Rejection.UNAUTHORIZED: falcon.HTTP_401,
+    Rejection.FORBIDDEN: falcon.HTTP_403,
+}
+"""By reason; all others are the sender's mistake, 400."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Fault(TypedDict):
+    """One rejected event; `index` is None where the fault is the body's as a whole."""
+
+    index: int | None
+    field: str | None
+    message: str
+
+
+class Ingest:
+    """The route of one kind of event."""
+
+    def __init__(
+        self, decoder: EventDecoder, intake: Intake, ledger: Ledger, *, max_body_bytes: int
+    ) -> None:
+        self._decoder = decoder
+        self._intake = intake
+        self._ledger = ledger
+        self._max_body_bytes = max_body_bytes
+        self._split = body.splitter(intake.capacity)
+
+    def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
+        try:
+            media = body.media_type(request)
+            texts = self._split(body.read(request, self._max_body_bytes), media)
+            records, faults = self._decode_all(texts)
+        except EventError as error:
+            self.refuse(response, Rejection(error.reason), str(error))
+            return
+        if not records:
+            _answer(response, falcon.HTTP_400, [], faults)
+            return
+        receipt = Receipt(len(records)) if _asks_to_wait(request) else None
+        try:
+            self._intake.offer(records, receipt=receipt)
+        except NotTaken as refusal:
+            response.set_header("Retry-After", RETRY_AFTER_S)
+            faults.append(Fault(index=None, field=None, message=str(refusal)))
+            _answer(response, _STATUS[refusal.reason], [], faults, len(records) - 1)
+            return
+        if receipt is None:
+            _answer(response, falcon.HTTP_202, records, faults)
+        else:
+            _answer_when_stored(response, receipt, records, faults)
+
+    def refuse(self, response: falcon.Response, reason: Rejection, message: str) -> None:
+        """Answers a request whose body was not read; it counts as one received and one rejected."""
+        self._ledger.reject(reason)
+        if reason in (Rejection.TOO_LARGE, Rejection.INCOMPLETE):
+            response.set_header("Connection", "close")  # what is left of the body is not read
+        status = _STATUS.get(reason, falcon.HTTP_400)
+        _answer(response, status, [], [Fault(index=None, field=None, message=message)])
+
+    def _decode_all(self, texts: list[bytes]) -> tuple[list[Record], list[Fault]]:
+        received_at = now_ms()
+        records: list[Record] = []
+        faults: list[Fault] = []
+        for index, text in enumerate(texts):
+            try:
+                records.append(self._decoder.decode(text, received_at))
+            except EventError as error:
+                self._ledger.reject(Rejection(error.reason))
+                faults.append(Fault(index=index, field=error.field, message=str(error)))
+        return records, faults
+
+
+def _asks_to_wait(request: falcon.Request) -> bool:
+    """`Prefer: wait` (RFC 7240), alone or among others, with or without a number of seconds."""
+    prefer = request.get_header("Prefer")
+    if prefer is None:
+        return False
+    names = (part.partition(";")[0].partition("=")[0] for part in prefer.split(","))
+    return any(name.strip().lower() == "wait" for name in names)
+
+
+def _answer(
+    response: falcon.Response,
+    status: str,
+    records: list[Record],
+    faults: list[Fault],
+    more_rejected: int = 0,
+) -> None:
+    answer: dict[str, Any] = {
+        "accepted": len(records),
+        "rejected": len(faults) + more_rejected,
+        "trace_ids": [record.trace_id for record in records],
+        "errors": faults,
+    }
+    response.status = status
+    response.content_type = body.JSON
+    response.data = _encode(answer)
+
+
+def _answer_when_stored(
+    response: falcon.Response, receipt: Receipt, records: list[Record], faults: list[Fault]
+) -> None:
+    """Blocks until the commit. After a 503 the events may still be stored: their ids are given, so
+    that sending them again is safe.
+    """
+    response.set_header("Preference-Applied", "wait")
+    if receipt.wait(WAIT_S) and not receipt.lost:
+        _answer(response, falcon.HTTP_200, records, faults)
+        return
+    response.set_header("Retry-After", RETRY_AFTER_S)
+    faults.append(Fault(index=None, field=None, message=f"not stored within {WAIT_S:g} s"))
+    _answer(response, falcon.HTTP_503, records, faults, -1)

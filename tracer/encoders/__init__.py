@@ -1,0 +1,1 @@
+"""How rows are shipped: one module per format, pure functions from rows to bytes."""

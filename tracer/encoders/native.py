@@ -1,0 +1,94 @@
+"""The JSON format of a pushed batch (contract section 6)."""
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from tracer.events import KINDS, Event
+from tracer.store import UnpushedRow
+
+SCHEMA_VERSION: Final = 1
+MAX_BATCH_EVENTS: Final = 2000
+"""Marking a batch is one transaction of the writer: a larger one would hold up ingest."""
+
+_ENVELOPE_BYTES: Final = 4096
+"""Kept free for what surrounds the events."""
+
+_encoder = msgspec.json.Encoder()
+
+
+class Batch(NamedTuple):
+    """A body ready to send the first and last id of each kind that is in it, and how many rows."""
+
+    batch_id: str
+    body: bytes
+    ranges: dict[type[Event], tuple[int, int]]
+    size: int
+
+
+def encode_batch(
+    rows: Iterable[UnpushedRow],
+    *,
+    agent_id: str,
+    sent_at: int,
+    dropped: Mapping[str, int],
+    max_bytes: int,
+) -> Batch | None:
+    """As many of the rows as fit, oldest first; at least one, however large; None without any.
+
+    Stops reading as soon as the batch is full. The id follows from the rows: the same rows sent
+    again, also after a crash, have the same `batch_id`.
+    """
+    events: list[bytes] = []
+    ranges: dict[type[Event], tuple[int, int]] = {}
+    digest = hashlib.sha256()
+    size = _ENVELOPE_BYTES
+    for row in rows:
+        event = _encode_event(row)
+        size += len(event) + 1
+        if events and size > max_bytes:
+            break
+        events.append(event)
+        first, _ = ranges.get(row.kind, (row.id, row.id))
+        ranges[row.kind] = (first, row.id)
+        digest.update(row.values[0].encode())
+        if len(events) == MAX_BATCH_EVENTS:
+            break
+    if not events:
+        return None
+    batch_id = str(uuid.UUID(bytes=digest.digest()[:16], version=8))
+    head = _encoder.encode(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "batch_id": batch_id,
+            "agent_id": agent_id,
+            "sent_at": sent_at,
+            "dropped": dict(dropped),
+        }
+    )
+    body = b"".join((head[:-1], b',"events":[', b",".join(events), b"]}"))
+    return Batch(batch_id, body, ranges, len(events))
+
+
+def _struct_of(kind: type[Event]) -> Any:
+    """A struct of the pushed columns: faster to encode than a dict, and NULLs stay out."""
+    columns = [
+        (name, Raw | None if name == "metadata" else Any, None) for name in kind.stored_columns()
+    ]
+    return msgspec.defstruct(kind.__name__, columns, omit_defaults=True, gc=False)
+
+
+_STRUCTS: Final = {kind: _struct_of(kind) for kind in KINDS}
+_METADATA: Final = {kind: kind.stored_columns().index("metadata") for kind in KINDS}
+_PREFIXES: Final = {kind: b'{"type":"%s","data":' % kind.type_name.encode() for kind in KINDS}
+
+
+def _encode_event(row: UnpushedRow) -> bytes:
+    values, place = row.values, _METADATA[row.kind]
+    if values[place] is not None:
+        values[place] = Raw(values[place].encode())
+    return _PREFIXES[row.kind] + _encoder.encode(_STRUCTS[row.kind](*values)) + b"}"

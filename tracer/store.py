@@ -1,0 +1,269 @@
+"""The only SQL. One database file, one writing connection, short read-only ones for the rest.
+
+Methods that write belong to the writer thread, except where said otherwise.
+"""
+
+import heapq
+import os
+import sqlite3
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+import peewee
+
+from tracer import schema, store_file
+from tracer.decoder import Record
+from tracer.errors import StoreCorrupt, StoreError
+from tracer.events import KINDS, Event
+
+BUSY_TIMEOUT_S: Final = 10
+CACHE_KIB: Final = 512
+
+PRAGMAS: Final = {
+    "auto_vacuum": 2,  # INCREMENTAL; has no effect once journal_mode was set
+    "journal_mode": "wal",
+    "cache_size": -CACHE_KIB,
+    "temp_store": 2,  # MEMORY: never a file beside the database
+}
+
+_SYNCHRONOUS: Final = {"full": 2, "normal": 1}
+_ROW_ERRORS: Final = (
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    sqlite3.DataError,
+    ValueError,
+    OverflowError,
+    TypeError,
+)
+"""The fault of one row. All other errors are the database's."""
+
+
+class Inserted(NamedTuple):
+    """What became of a batch; the rest of it were duplicates. `lost`: position → error."""
+
+    stored: int
+    lost: dict[int, str]
+
+
+class UnpushedRow(NamedTuple):
+    """A row of `kind`; `values` follow `kind.stored_columns()`."""
+
+    kind: type[Event]
+    id: int
+    received_at: int
+    values: list[Any]
+
+
+class PushAttempt(NamedTuple):
+    """One row of `push_log`, without its id."""
+
+    batch_id: str
+    created_at: int
+    status: str
+    http_status: int | None
+    events_pushed: int
+    bytes: int
+    duration_ms: int
+    attempt: int
+    error_message: str | None
+
+
+IdRanges = Mapping[type[Event], tuple[int, int]]
+"""The first and last id of each kind in a batch: all unpushed rows between them are in it."""
+
+
+class Store:
+    """Opened, used and closed by the writer thread; `unpushed` and the counters by anyone."""
+
+    def __init__(self, path: Path, *, synchronous: str) -> None:
+        self.path = path
+        self.row_counts: Mapping[str, int] = {}
+        """The counters of rows as of the last commit. Replaced as a whole, never changed."""
+        self.notices: list[str] = []
+        """What opening had to do that the owner should know."""
+        self._lock = store_file.InstanceLock(path)
+        self._pragmas = PRAGMAS | {"synchronous": _SYNCHRONOUS[synchronous]}
+        self._database = peewee.SqliteDatabase(
+            str(path), pragmas=self._pragmas, timeout=BUSY_TIMEOUT_S, autoconnect=False
+        )
+        self._reader = peewee.SqliteDatabase(
+            f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, autoconnect=False
+        )
+        self._insert_sql = {kind: self._sql_of_insert(kind) for kind in KINDS}
+        self._unpushed_sql = {kind: self._sql_of_unpushed(kind) for kind in KINDS}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the writing connection of this thread is open."""
+        return not self._database.is_closed()
+
+    def open(self) -> None:
+        """Takes the instance lock, opens or creates the file, migrates it, reads the counters.
+
+        A damaged file is moved aside and a new one begun. Raises StoreLocked while another
+        instance has it, StoreError with the cause in words when it cannot be opened.
+        """
+        self._lock.acquire()
+        try:
+            self._open()
+        except StoreCorrupt as error:
+            self._database.close()
+            self.notices.append(store_file.quarantine(self.path, str(error)))
+            self._open()
+
+    def _open(self) -> None:
+        try:
+            store_file.create_private(self.path)
+            with self._reader.connection_context():
+                schema.check_owner(self._reader)
+            self._database.connect()
+            schema.prepare(self._database)
+            self._check_pragmas()
+            counts = self._database.execute_sql("SELECT name, value FROM row_counts").fetchall()
+            for kind in KINDS:  # damage shows when pages are read: read the newest ones
+                self._database.execute_sql(
+                    f"SELECT * FROM {kind._meta.table_name} ORDER BY id DESC LIMIT 10"
+                ).fetchall()
+        except (peewee.DatabaseError, OSError) as error:
+            self._database.close()
+            if store_file.is_corruption(error):
+                raise StoreCorrupt(store_file.explain(self.path, error)) from error
+            raise StoreError(store_file.explain(self.path, error)) from error
+        except StoreError:
+            self._database.close()
+            raise
+        self.row_counts = dict(counts)
+
+    def _check_pragmas(self) -> None:
+        for name, wanted in self._pragmas.items():
+            (found,) = self._database.execute_sql(f"PRAGMA {name}").fetchone()
+            if found != wanted:
+                self.notices.append(f"SQLite kept {name} = {found}, asked for was {wanted}")
+
+    def insert(self, records: Sequence[Record]) -> Inserted:
+        """Stores a batch in one transaction. A row whose `trace_id` is known changes nothing.
+
+        One bad row costs only itself: the batch is tried again row by row. Raises the error of
+        SQLite when the database, not a row, is at fault; offered again, nothing is stored twice.
+        """
+        try:
+            return Inserted(self._insert(records), {})
+        except _ROW_ERRORS:
+            return self._insert_one_by_one(records)
+
+    def _insert(self, records: Sequence[Record]) -> int:
+        rows_by_kind: dict[type[Event], list[tuple[Any, ...]]] = {}
+        for record in records:
+            rows_by_kind.setdefault(record.kind, []).append(record.row)
+        stored = 0
+        with self._database.atomic("IMMEDIATE"):
+            cursor = self._database.cursor()
+            for kind, rows in rows_by_kind.items():
+                cursor.executemany(self._insert_sql[kind], rows)
+                stored += cursor.rowcount
+            counts = self._count(stored=stored, unpushed=stored)
+        self.row_counts = counts
+        return stored
+
+    def _insert_one_by_one(self, records: Sequence[Record]) -> Inserted:
+        stored, lost = 0, {}
+        for position, record in enumerate(records):
+            try:
+                stored += self._insert([record])
+            except _ROW_ERRORS as error:
+                lost[position] = f"{type(error).__name__}: {error}"
+        return Inserted(stored, lost)
+
+    def unpushed(self) -> Generator[UnpushedRow, None, None]:
+        """Rows no remote has confirmed or refused, all kinds together, oldest first.
+
+        Any thread. Close the iterator before talking to the network: a half-read one pins the
+        write-ahead log.
+        """
+        with self._reader.connection_context():
+            yield from heapq.merge(*map(self._unpushed_of, KINDS), key=lambda row: row.received_at)
+
+    def _unpushed_of(self, kind: type[Event]) -> Iterator[UnpushedRow]:
+        with closing(self._reader.cursor()) as cursor:
+            for row_id, received_at, *values in cursor.execute(self._unpushed_sql[kind]):
+                yield UnpushedRow(kind, row_id, received_at, values)
+
+    def mark_pushed(self, ranges: IdRanges, attempt: PushAttempt) -> int:
+        """Notes in one transaction that a remote confirmed these rows; how many it still has."""
+        marked = 0
+        with self._database.atomic("IMMEDIATE"):
+            for kind, (first, last) in ranges.items():
+                marked += (
+                    kind.update(pushed_at=attempt.created_at)
+                    .where(
+                        kind.id.between(first, last),
+                        kind.pushed_at.is_null(),
+                        kind.push_error.is_null(),
+                    )
+                    .execute(self._database)
+                )
+            self._log(attempt)
+            counts = self._count(pushed=marked, unpushed=-marked)
+        self.row_counts = counts
+        return marked
+
+    def log_push(self, attempt: PushAttempt) -> None:
+        """Notes a push that confirmed nothing."""
+        with self._database.atomic("IMMEDIATE"):
+            self._log(attempt)
+
+    def _log(self, attempt: PushAttempt) -> None:
+        schema.PushLog.insert(attempt._asdict()).execute(self._database)
+
+    def _count(self, **changes: int) -> Mapping[str, int]:
+        """Adds to the persistent counters, in the caller's transaction; the new values."""
+        self._database.cursor().executemany(
+            "INSERT INTO row_counts (name, value) VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            list(changes.items()),
+        )
+        counts = dict(self.row_counts)
+        for name, change in changes.items():
+            counts[name] = counts.get(name, 0) + change
+        return counts
+
+    def size_bytes(self, companion: str = "") -> int:
+        """Size of the file, or of its `-wal`; 0 where there is none. Any thread."""
+        try:
+            return os.stat(f"{self.path}{companion}").st_size
+        except OSError:
+            return 0
+
+    def close(self) -> None:
+        """Writes the log back into the file, truncates it and closes. Never raises."""
+        with closing(self._lock):
+            if self._database.is_closed():
+                return
+            try:
+                # A reader would make this wait; at the end there is no time for that.
+                self._database.execute_sql("PRAGMA busy_timeout = 200")
+                self._database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except peewee.DatabaseError:
+                pass  # the log is replayed at the next start
+            self._database.close()
+
+    def _sql_of_insert(self, kind: type[Event]) -> str:
+        """One INSERT, built once by Peewee; executing it with rows costs a third of building."""
+        columns = kind.stored_columns()
+        query = kind.insert_many(
+            [(None,) * len(columns)], fields=[kind._meta.fields[name] for name in columns]
+        ).on_conflict(conflict_target=[kind.trace_id], action="nothing")
+        return str(query.bind(self._database).sql()[0])
+
+    def _sql_of_unpushed(self, kind: type[Event]) -> str:
+        fields = [kind._meta.fields[name] for name in ("id", "received_at", *kind.stored_columns())]
+        query = (
+            kind.select(*fields)
+            .where(kind.pushed_at.is_null(), kind.push_error.is_null())
+            .order_by(kind.id)
+        )
+        return str(query.bind(self._reader).sql()[0])

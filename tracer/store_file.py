@@ -1,0 +1,119 @@
+"""The database as a file: its lock, its mode, what is wrong with it, and setting it aside.
+
+Never opens the database file while SQLite has it open: closing it would drop SQLite's locks.
+"""
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from tracer.errors import StoreError, StoreLocked
+
+_CORRUPTION: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_NO_SPACE: Final = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_WRITE")
+
+
+class InstanceLock:
+    """`flock` on `<database>.lock`: one instance per database. Taken after the fork, by the worker,
+    since a lock on an inherited descriptor would be granted to parent and child alike.
+    """
+
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(database.name + ".lock")
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Returns at once. Raises StoreLocked, or StoreError when the lock file cannot be made."""
+        if self._descriptor is not None:
+            return
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(explain(self._path, error)) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise StoreLocked(f"locked by another running instance ({self._path})") from None
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        """Releases the lock; the file stays, or two instances could lock different files."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def create_private(path: Path) -> None:
+    """Creates the file with mode 0600, which SQLite gives its companions too, if there is none."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
+
+
+def quarantine(path: Path, why: str) -> str:
+    """Moves a damaged database aside, with its write-ahead log; a sentence about it.
+
+    Raises OSError when the folder does not let it. SQLite must not have the file open.
+    """
+    suffix = time.strftime(".corrupt-%Y%m%dT%H%M%SZ", time.gmtime())
+    aside = path.with_name(path.name + suffix)
+    os.rename(path, aside)
+    for companion in ("-wal", "-shm"):
+        source = path.with_name(path.name + companion)
+        if source.exists():
+            os.rename(source, path.with_name(path.name + suffix + companion))
+    return f"{why}: moved aside to {aside} and began a new one"
+
+
+def error_names(error: BaseException) -> Iterator[str]:
+    """SQLite's names for an error and what it hides: Peewee masks "full" by "cannot rollback"."""
+    link: BaseException | None = error
+    while link is not None:
+        name = getattr(link, "sqlite_errorname", None)
+        if name:
+            yield name
+        link = link.__cause__ or link.__context__
+
+
+def is_corruption(error: BaseException) -> bool:
+    """Whether SQLite says that the file is damaged or no database."""
+    return any(name.startswith(_CORRUPTION) for name in error_names(error))
+
+
+def explain(path: Path, error: BaseException) -> str:
+    """The cause in words. SQLite has one code for many causes, so look at the file as well."""
+    names = set(error_names(error))
+    if is_corruption(error):
+        return f"the database is damaged ({error})"
+    if names & set(_NO_SPACE) or getattr(error, "errno", None) == 28:
+        return f"no space left on the volume of {path}"
+    if "SQLITE_BUSY" in names:
+        return f"{path} is locked by another program"
+    return _look_at(path) or f"{path}: {error}"
+
+
+def _look_at(path: Path) -> str | None:
+    folder = path.parent
+    try:
+        if not folder.is_dir():
+            return f"the folder {folder} does not exist and cannot be created"
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return f"the volume of {path} is mounted read-only"
+        if path.is_symlink() and not path.exists():
+            return f"{path} is a link to a file that does not exist"
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            return f"{path} is not a file"
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return f"no permission to write in {folder}"
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            return f"no permission to read and write {path}"
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return None

@@ -1,0 +1,154 @@
+"""The writer: the only thread that writes to the database."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from tracer import store_file
+from tracer.errors import StoreError, StoreLocked
+from tracer.intake import Intake
+from tracer.store import Store
+
+log = logging.getLogger(__name__)
+
+COMMIT_PACE_S: Final = 0.05
+"""Shortest time between two commits of small batches. An idle writer commits at once."""
+
+IDLE_WAIT_S: Final = 5.0
+RETRY_OPEN_S: Final = 10.0
+RETRY_LOCKED_S: Final = 0.1
+"""A predecessor that leaves, at a reload, holds the lock for moments."""
+RETRY_WRITE_S: Final = 0.5
+JOB_TIMEOUT_S: Final = 30.0
+
+WriteJob = Callable[[Store], Any]
+"""A write of another thread, run in the writer's."""
+
+
+class _Request:
+    def __init__(self, job: WriteJob) -> None:
+        self.job = job
+        self.done = threading.Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Writer:
+    """Opens the store, commits what the intake holds, and runs the writes of other threads.
+
+    An event leaves the intake only once it is committed, so a failed commit loses nothing: it is
+    tried again until it succeeds, and the intake refuses new events meanwhile.
+    """
+
+    def __init__(
+        self, store: Store, intake: Intake, *, window_s: float, report: Callable[[str], None]
+    ) -> None:
+        self.database_status = "opening"
+        """`ok`, or why the database cannot be used, in words."""
+        self._store = store
+        self._intake = intake
+        self._pace_s = min(COMMIT_PACE_S, window_s)
+        self._report = report
+        self._requests: deque[_Request] = deque()
+        self._committed_at = 0.0
+        self._locked_since: float | None = None
+
+    def run_once(self) -> float | None:
+        """One step: open the store, or wait for something to write and write it.
+
+        Blocks up to `IDLE_WAIT_S`. Returns the wait before the next try after a failure.
+        """
+        if not self._store.is_open:
+            return self._open()
+        records = self._intake.take(
+            not_before=self._committed_at + self._pace_s, timeout_s=IDLE_WAIT_S
+        )
+        try:
+            if records:
+                self._commit(records)
+            while self._requests:
+                self._serve(self._requests.popleft())
+        except Exception as error:
+            return self._write_failed(error)
+        self._set_status("ok")
+        return 0.0
+
+    def perform(self, job: WriteJob, timeout_s: float = JOB_TIMEOUT_S) -> Any:
+        """Has the writer run `job` and gives its result or raises its error. Blocks; any thread.
+
+        Raises StoreError when that did not happen in time.
+        """
+        request = _Request(job)
+        self._requests.append(request)
+        self._intake.wake()
+        if not request.done.wait(timeout_s):
+            raise StoreError(f"the write was not done within {timeout_s:g} s")
+        if request.error is not None:
+            raise request.error
+        return request.result
+
+    def finish(self, by: float) -> None:
+        """Drains the intake, until `by` (monotonic), and closes the store. The last step."""
+        while self._store.is_open and len(self._intake) and time.monotonic() < by:
+            if self.run_once():
+                self._intake.drained(timeout_s=0.05)  # a failed write: breathe before the retry
+        lost = self._intake.abandon()
+        if lost:
+            log.error("%d accepted events could not be stored before the stop", lost)
+        self._store.close()
+
+    def _commit(self, records: list[Any]) -> None:
+        inserted = self._store.insert(records)
+        self._committed_at = time.monotonic()
+        for position, why in inserted.lost.items():
+            log.error("SQLite refused the event %s: %s", records[position].trace_id, why)
+        self._intake.settle(len(records), inserted.stored, inserted.lost)
+
+    def _serve(self, request: _Request) -> None:
+        try:
+            request.result = request.job(self._store)
+        except Exception as error:
+            request.error = error
+        request.done.set()
+
+    def _open(self) -> float:
+        try:
+            self._store.open()
+        except StoreLocked as error:
+            self._locked_since = self._locked_since or time.monotonic()
+            if time.monotonic() - self._locked_since < RETRY_OPEN_S:
+                return RETRY_LOCKED_S
+            self._refuse(str(error))
+            return RETRY_LOCKED_S
+        except StoreError as error:
+            self._refuse(str(error))
+            return RETRY_OPEN_S
+        self._locked_since = None
+        self._set_status("ok")
+        self._intake.admit()
+        while self._store.notices:
+            self._report(self._store.notices.pop(0))
+        return 0.0
+
+    def _refuse(self, why: str) -> None:
+        self._set_status(why)
+        self._intake.refuse(why)
+
+    def _write_failed(self, error: Exception) -> float:
+        """The batch stays in the intake. After an I/O error the connection is not trusted again."""
+        self._set_status(store_file.explain(self._store.path, error))
+        log.debug("write failed", exc_info=error)
+        names = list(store_file.error_names(error))
+        if store_file.is_corruption(error) or any("IOERR" in name for name in names):
+            self._store.close()
+        return RETRY_WRITE_S
+
+    def _set_status(self, status: str) -> None:
+        if status != self.database_status:
+            level = logging.INFO if status == "ok" else logging.ERROR
+            log.log(level, "database: %s", status)
+        self.database_status = status
+        self._intake.trouble = None if status == "ok" else status

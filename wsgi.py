@@ -1,0 +1,21 @@
+"""The WSGI application, put together. Importing this starts nothing: see `gunicorn.conf.py`."""
+
+from config.settings import current
+from tracer.api.app import create_app
+from tracer.api.guard import Guard
+from tracer.api.health import Health
+from tracer.api.ingest import Ingest
+from tracer.service import Service
+
+settings = current()
+service = Service(settings)
+application = create_app(
+    Guard(api_key=settings.api_key, allowed_hosts=settings.allowed_hosts),
+    Health(service.health),
+    {
+        kind.route: Ingest(
+            decoder, service.intake, service.ledger, max_body_bytes=settings.max_body_bytes
+        )
+        for kind, decoder in service.decoders.items()
+    },
+)
