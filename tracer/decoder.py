@@ -102,11 +102,7 @@ class EventDecoder:
         values: dict[str, Any] = {}
         for name, raw in members.items():
             reader = self._readers.get(name)
-            if (
-                reader is None
-                or (name != reader.wire_name and reader.wire_name in members)
-                or reader.field in values
-            ):
+            if reader is None or reader.field in values or reader.yields_to(name, members):
                 unknown[name] = raw
             elif (text := bytes(raw)) != b"null":
                 try:
@@ -165,6 +161,9 @@ class _Reader(NamedTuple):
     field: str
     wire_name: str
     read: Callable[[bytes], Any]
+
+    def yields_to(self, name: str, members: Mapping[str, Raw]) -> bool:
+        return name != self.wire_name and self.wire_name in members
 
 
 def _readers(field: WireField) -> Iterator[tuple[str, _Reader]]:

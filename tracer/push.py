@@ -11,7 +11,8 @@ from typing import Any, Final
 from tracer.encoders import native
 from tracer.ledger import Ledger
 from tracer.remote import Answer, Outcome, Remote
-from tracer.store import PushAttempt, Store
+from tracer.rows import PushAttempt
+from tracer.store import Store
 from tracer.timestamps import now_ms
 
 log = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ from tracer import schema, store_file
 from tracer.decoder import Record
 from tracer.errors import StoreCorrupt, StoreError
 from tracer.events import KINDS, Event
+from tracer.rows import IdRanges, PushAttempt, UnpushedRow
 
 BUSY_TIMEOUT_S: Final = 10
 CACHE_KIB: Final = 512
@@ -47,33 +48,6 @@ class Inserted(NamedTuple):
 
     stored: int
     lost: dict[int, str]
-
-
-class UnpushedRow(NamedTuple):
-    """A row of `kind`; `values` follow `kind.stored_columns()`."""
-
-    kind: type[Event]
-    id: int
-    received_at: int
-    values: list[Any]
-
-
-class PushAttempt(NamedTuple):
-    """One row of `push_log`, without its id."""
-
-    batch_id: str
-    created_at: int
-    status: str
-    http_status: int | None
-    events_pushed: int
-    bytes: int
-    duration_ms: int
-    attempt: int
-    error_message: str | None
-
-
-IdRanges = Mapping[type[Event], tuple[int, int]]
-"""The first and last id of each kind in a batch: all unpushed rows between them are in it."""
 
 
 class Store:

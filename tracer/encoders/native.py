@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from tracer.events import KINDS, Event
-from tracer.store import UnpushedRow
+from tracer.rows import UnpushedRow
 
 SCHEMA_VERSION: Final = 1
 MAX_BATCH_EVENTS: Final = 2000
