@@ -61,6 +61,7 @@ class EventDecoder:
             for f in fields
             if isinstance(f, Text)
         )
+        self._shortest_limit = min(limit for _, limit in self._texts)
         self._required = tuple(f.name for f in fields if f.required)
         self._defaults = tuple((f.name, f.default) for f in fields if f.default is not None)
         self._readers = {name: reader for f in fields for name, reader in _readers(f)}
@@ -89,7 +90,9 @@ class EventDecoder:
         # Python takes four bytes a character as soon as a text has one outside the basic plane.
         width = 1 if is_ascii and b"\\u" not in text else 4
         size_bytes = _ROW_OVERHEAD_BYTES + width * len(text)
-        return Record(self._kind, self._row(event, unknown, received_at), size_bytes)
+        # A text is never longer than the JSON it came in, so most events have none to cut.
+        truncated = self._cut_texts(event) if len(text) > self._shortest_limit else {}
+        return Record(self._kind, self._row(event, unknown, truncated, received_at), size_bytes)
 
     def _decode_leniently(self, text: bytes, unknown: dict[str, Raw]) -> Any:
         """The struct; members without a field are put into `unknown`."""
@@ -114,7 +117,9 @@ class EventDecoder:
                 raise EventError(Rejection.MISSING_FIELD, f"{name} is required", name)
         return self._struct(**values)
 
-    def _row(self, event: Any, unknown: dict[str, Raw], received_at: int) -> tuple[Any, ...]:
+    def _row(
+        self, event: Any, unknown: dict[str, Raw], truncated: dict[str, int], received_at: int
+    ) -> tuple[Any, ...]:
         """Completes a validated event, whichever road it came, in place."""
         if event.created_at is None:
             event.created_at = received_at
@@ -132,7 +137,6 @@ class EventDecoder:
                 setattr(event, name, default)
         for name, value in displaced.items():
             unknown[name] = Raw(msgspec.json.encode(value))
-        truncated = self._cut_texts(event)
         event.metadata = _metadata(event.metadata, unknown, truncated)
         return (
             *msgspec.structs.astuple(event),
@@ -163,7 +167,8 @@ class _Reader(NamedTuple):
     read: Callable[[bytes], Any]
 
     def yields_to(self, name: str, members: Mapping[str, Raw]) -> bool:
-        return name != self.wire_name and self.wire_name in members
+        sent = members.get(self.wire_name)
+        return name != self.wire_name and sent is not None and bytes(sent) != b"null"
 
 
 def _readers(field: WireField) -> Iterator[tuple[str, _Reader]]:

@@ -18,7 +18,7 @@ from tracer.ledger import Rejection
 MAX_COUNT: Final = 10**12
 """Largest count or duration: beyond any real one, and sums over millions of rows fit 64 bits."""
 
-SHORT_TEXT_BYTES: Final = 1024
+SHORT_TEXT_BYTES: Final = 4096
 """Longest stored name or id. Long texts have `TRACE_MAX_TEXT_BYTES`."""
 
 

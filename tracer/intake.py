@@ -74,40 +74,36 @@ class Intake:
         self.trouble: str | None = None
         """Why commits fail at present, in words; set by the writer, shown to callers."""
 
+    def check(self, count: int) -> None:
+        """Raises NotTaken when `count` events would be refused anyway: saves reading them."""
+        with self._changed:
+            self._refuse_unless_room(count, 0)
+
     def offer(self, records: Sequence[Record], *, receipt: Receipt | None = None) -> None:
         """Takes all of them or raises NotTaken. Never blocks on the disk."""
-        try:
-            self._offer(records, receipt)
-        except NotTaken as refusal:
-            self._ledger.reject(refusal.reason, len(records))
-            raise
-
-    def _offer(self, records: Sequence[Record], receipt: Receipt | None) -> None:
-        if len(records) > self.capacity:
-            raise NotTaken(
-                Rejection.TOO_LARGE, f"the queue never holds more than {self.capacity} events"
-            )
-        size = sum(record.size_bytes for record in records)
-        now = time.monotonic()
+        size_bytes = sum(record.size_bytes for record in records)
         with self._changed:
-            pending = self._pending
-            if self._refusal is not None:
-                raise NotTaken(Rejection.UNAVAILABLE, self._refusal)
-            if pending and now - pending[0].offered_at > OLDEST_PENDING_S:
-                raise NotTaken(
-                    Rejection.UNAVAILABLE, self.trouble or "the database is behind, try again"
-                )
-            # An empty queue takes any legal body, or the largest would never get in.
-            if pending and (
-                len(pending) + len(records) > self.capacity or self._bytes + size > self._max_bytes
-            ):
-                raise NotTaken(Rejection.QUEUE_FULL, "the queue is full, try again")
+            self._refuse_unless_room(len(records), size_bytes)
+            now = time.monotonic()
             self._ledger.accept(len(records))
-            pending.extend(_Pending(record, now, receipt) for record in records)
-            self._bytes += size
+            self._pending.extend(_Pending(record, now, receipt) for record in records)
+            self._bytes += size_bytes
             self._is_urgent |= receipt is not None
-            if self._taker_is_idle or self._is_urgent or len(pending) >= self._batch_size:
+            if self._taker_is_idle or self._is_urgent or len(self._pending) >= self._batch_size:
                 self._changed.notify_all()
+
+    def _refuse_unless_room(self, count: int, size_bytes: int) -> None:
+        pending, reason, why = self._pending, Rejection.UNAVAILABLE, self._refusal
+        if count > self.capacity:
+            reason, why = Rejection.TOO_LARGE, f"more than the {self.capacity} events of the queue"
+        elif why is None and pending:  # an empty queue takes any legal body
+            if time.monotonic() - pending[0].offered_at > OLDEST_PENDING_S:
+                why = self.trouble or "the database is behind, try again"
+            elif len(pending) + count > self.capacity or self._bytes + size_bytes > self._max_bytes:
+                reason, why = Rejection.QUEUE_FULL, "the queue is full, try again"
+        if why is not None:
+            self._ledger.reject(reason, count)
+            raise NotTaken(reason, why)
 
     def take(self, *, not_before: float, timeout_s: float) -> list[Record]:
         """The oldest events, at most a batch; blocks until there are some.

@@ -27,7 +27,7 @@ class PushLog(peewee.Model):
 
     id = AutoIncrementField()
     batch_id = peewee.TextField()
-    created_at = peewee.IntegerField(index=True)
+    created_at = peewee.IntegerField()
     status = peewee.TextField()
     http_status = peewee.IntegerField(null=True)
     events_pushed = peewee.IntegerField()

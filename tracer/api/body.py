@@ -35,7 +35,7 @@ def read(request: falcon.Request, max_bytes: int) -> bytes:
 
     Blocks on a slow client, as long as the listening socket's receive timeout allows.
     """
-    encoding = (request.get_header("Content-Encoding") or "identity").strip().lower()
+    encoding = request.env.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
         raise EventError(
             Rejection.UNSUPPORTED_ENCODING, f"Content-Encoding {encoding}: send gzip or none"

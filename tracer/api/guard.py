@@ -12,6 +12,7 @@ from tracer.errors import EventError
 from tracer.ledger import Rejection
 
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_PROXY_HEADERS: Final = frozenset({"HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_VIA"})
 _OWN_SITE: Final = ("none", "same-origin")
 
 
@@ -37,37 +38,7 @@ class Guard:
         try:
             self._check_origin(request)
             request.context.is_trusted = True
-            if not self._is_local(request) and not self._has_token(request):
-                request.context.is_trusted = False
-                if not getattr(resource, "is_public", False):
-                    raise EventError(
-                        Rejection.UNAUTHORIZED,
-                        "send Authorization: Bearer with the value of TRACE_API_KEY, "
-                        "or call from this machine by a loopback name",
-                    )
-        except EventError as error:
-            if error.reason is Rejection.UNAUTHORIZED:
-                response.set_header("WWW-Authenticate", "Bearer")
-            if isinstance(resource, Ingest) and request.method == "POST":
-                resource.refuse(response, Rejection(error.reason), str(error))
-            else:
-                refuse = error.reason is Rejection.UNAUTHORIZED
-                response.status = falcon.HTTP_401 if refuse else falcon.HTTP_403
-                response.media = {"error": str(error)}
-            response.complete = True
-
-    def _check_origin(self, request: falcon.Request) -> None:
-        """Refuses web pages wherever they run. Node's fetch sends neither header."""
-        site = request.get_header("Sec-Fetch-Site")
-        if request.get_header("Origin") is not None or (site and site not in _OWN_SITE):
-            raise EventError(Rejection.FORBIDDEN, "requests of web pages are refused")
-
-    def _is_local(self, request: falcon.Request) -> bool:
-        """On loopback, by a loopback name, not through a proxy. Raises for a name not allowed."""
-        headers = request.env
-        if not _is_loopback(headers.get("REMOTE_ADDR", "")):
-            return False
-        if any(name in headers for name in ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_VIA")):
+            if not _PROXY_HEADERS.isdisjoint(headers):
             return False
         host = headers.get("HTTP_HOST", "").lower()
         name = host if host.endswith("]") else host.rpartition(":")[0] or host

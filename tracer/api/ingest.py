@@ -53,20 +53,24 @@ class Ingest:
         try:
             media = body.media_type(request)
             texts = self._split(body.read(request, self._max_body_bytes), media)
-            records, faults = self._decode_all(texts)
         except EventError as error:
             self.refuse(response, Rejection(error.reason), str(error))
             return
-        if not records:
-            _answer(response, falcon.HTTP_400, [], faults)
-            return
-        receipt = Receipt(len(records)) if _asks_to_wait(request) else None
+        receipt = None
         try:
+            if len(texts) > 1:
+                self._intake.check(len(texts))
+            records, faults = self._decode_all(texts)
+            if not records:
+                _answer(response, falcon.HTTP_400, [], faults)
+                return
+            if _asks_to_wait(request):
+                receipt = Receipt(len(records))
             self._intake.offer(records, receipt=receipt)
         except NotTaken as refusal:
             response.set_header("Retry-After", RETRY_AFTER_S)
-            faults.append(Fault(index=None, field=None, message=str(refusal)))
-            _answer(response, _STATUS[refusal.reason], [], faults, len(records) - 1)
+            fault = Fault(index=None, field=None, message=str(refusal))
+            _answer(response, _STATUS[refusal.reason], [], [fault], len(texts) - 1)
             return
         if receipt is None:
             _answer(response, falcon.HTTP_202, records, faults)
@@ -96,7 +100,7 @@ class Ingest:
 
 def _asks_to_wait(request: falcon.Request) -> bool:
     """`Prefer: wait` (RFC 7240), alone or among others, with or without a number of seconds."""
-    prefer = request.get_header("Prefer")
+    prefer = request.env.get("HTTP_PREFER")
     if prefer is None:
         return False
     names = (part.partition(";")[0].partition("=")[0] for part in prefer.split(","))

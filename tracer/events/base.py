@@ -28,7 +28,6 @@ class Event(peewee.Model):
         "when it happened: ISO 8601, epoch seconds or epoch milliseconds; default: on arrival",
         wire_name="timestamp",
         aliases=("created_at",),
-        index=True,
         null=False,
     )
     received_at = Count("when it arrived here", computed=True, null=False)

@@ -1,0 +1,95 @@
+"""Prints a table: figure, value, goal. Load is bounded and stays on loopback."""
+
+import argparse
+import platform
+import statistics
+import tempfile
+import time
+
+from bench import load
+from bench.server import Server
+
+
+def cpu_per_request_us(server, request, total):
+    before = server.cpu_ns()
+    duration_s, latencies = load.run(server.port, request, total=total)
+    time.sleep(0.3)  # the last commit belongs to the load
+    return (server.cpu_ns() - before) / total / 1000, total / duration_s, latencies
+
+
+def show(name, value, goal=""):
+    print(f"{name:<52} {value:>22}   {goal}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=20)
+    options = parser.parse_args()
+
+    show(f"Python {platform.python_version()}, {platform.machine()}", "measured", "goal")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Server("bench/bare.conf.py", folder) as bare,
+        Server("gunicorn.conf.py", folder) as ours,
+    ):
+        show("first healthy answer, s", f"{ours.first_answer_s:.2f}", "≤ 1")
+        time.sleep(2)
+        show_memory("idle", bare, ours, "≤ 46")
+        before = ours.cpu_ns()
+        time.sleep(options.seconds)
+        idle_percent = (ours.cpu_ns() - before) / options.seconds / 1e7
+        show("idle CPU, % of one core", f"{idle_percent:.3f}", "≤ 0.2")
+
+        single(bare, ours, options.rounds)
+        batch(ours, options.rounds)
+        _, latencies = load.run(
+            ours.port, load.SINGLE, total=int(50 * options.seconds), connections=2, per_s=50
+        )
+        show(
+            "50 events/s: p50 / p99, ms",
+            f"{load.percentile(latencies, 0.5):.2f} / {load.percentile(latencies, 0.99):.2f}",
+            "p99 ≤ 5",
+        )
+        show_memory("after all this (> 50,000 events)", bare, ours, "≤ 52")
+
+
+def single(bare, ours, rounds, total=3000):
+    """Alternates, so that both see the same machine."""
+    results = {bare: [], ours: []}
+    for server in (bare, ours):
+        load.run(server.port, load.SINGLE, total=500)
+    for _ in range(rounds):
+        for server, rows in results.items():
+            rows.append(cpu_per_request_us(server, load.SINGLE, total))
+    for name, server in (("bare 202", bare), ("openclaw-trace", ours)):
+        cpu_us, rate, latencies = sorted(results[server])[rounds // 2]
+        show(f"single POST, {name}: CPU µs / requests per s", f"{cpu_us:.0f} / {rate:.0f}")
+        show(
+            f"single POST, {name}: p50 / p99, ms",
+            f"{load.percentile(latencies, 0.5):.2f} / {load.percentile(latencies, 0.99):.2f}",
+        )
+    ratios = [o[0] / b[0] for b, o in zip(results[bare], results[ours], strict=True)]
+    show(
+        "single POST: CPU, ratio to bare (median of rounds)",
+        f"{statistics.median(ratios):.2f}",
+        "≤ 1.25",
+    )
+
+
+def batch(ours, rounds, total=150):
+    results = [cpu_per_request_us(ours, load.NDJSON_50, total) for _ in range(rounds)]
+    cpu_us, rate, _ = sorted(results)[rounds // 2]
+    show("NDJSON of 50: CPU µs per stored event", f"{cpu_us / 50:.1f}", "≤ 25")
+    show("NDJSON of 50: stored events per s", f"{rate * 50:.0f}")
+
+
+def show_memory(when, bare, ours, goal):
+    for name, server in (("bare", bare), ("openclaw-trace", ours)):
+        memory = server.memory_mb()
+        value = " / ".join(f"{memory[kind]:.1f}" for kind in ("unique", "rss", "pss"))
+        show(f"{name} {when}: unique / RSS / PSS, MB", value, goal if server is ours else "")
+
+
+if __name__ == "__main__":
+    main()
