@@ -39,7 +39,7 @@ def statements(records: Iterable[Record]) -> Iterator[tuple[str, list[Any]]]:
 
 @functools.lru_cache(maxsize=256)
 def _sql(kind: type[Event], shape: Shape, size: int) -> str:
-    """An INSERT of `size` rows into the columns of `shape`: Peewee's for one row, its values repeated."""
+    """An INSERT of `size` rows into the columns of `shape`: Peewee's for one row, widened."""
     columns = list(compress(kind.stored_columns(), shape))
     query = kind.insert_many(
         [(None,) * len(columns)], fields=[kind._meta.fields[name] for name in columns]

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import ipaddress
+from collections.abc import Mapping
 from typing import Any, Final
 
 import falcon
@@ -36,9 +37,25 @@ class Guard:
     ) -> None:
         """Runs before every responder; ends the request when the caller may not have the answer."""
         try:
-            self._check_origin(request)
+            _check_origin(request.env)
             request.context.is_trusted = True
-            if not _PROXY_HEADERS.isdisjoint(headers):
+            if not self._is_local(request) and not self._has_token(request):
+                request.context.is_trusted = False
+                if not getattr(resource, "is_public", False):
+                    raise EventError(
+                        Rejection.UNAUTHORIZED,
+                        "send Authorization: Bearer with the value of TRACE_API_KEY, "
+                        "or call from this machine by a loopback name",
+                    )
+        except EventError as error:
+            _refuse(request, response, resource, error)
+
+    def _is_local(self, request: falcon.Request) -> bool:
+        """On loopback, by a loopback name, not through a proxy. Raises for a name not allowed."""
+        headers = request.env
+        if not _is_loopback(headers.get("REMOTE_ADDR", "")):
+            return False
+        if not _PROXY_HEADERS.isdisjoint(headers):
             return False
         host = headers.get("HTTP_HOST", "").lower()
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
@@ -55,6 +72,28 @@ class Guard:
             return False
         digest = hashlib.sha256(token.strip().encode(errors="replace")).digest()
         return hmac.compare_digest(digest, self._key_digest)
+
+
+def _check_origin(headers: Mapping[str, Any]) -> None:
+    """Refuses web pages wherever they run. Node's fetch sends neither header."""
+    site = headers.get("HTTP_SEC_FETCH_SITE")
+    if "HTTP_ORIGIN" in headers or (site and site not in _OWN_SITE):
+        raise EventError(Rejection.FORBIDDEN, "requests of web pages are refused")
+
+
+def _refuse(
+    request: falcon.Request, response: falcon.Response, resource: Any, error: EventError
+) -> None:
+    """Ends the request; where events were to come, that is counted and answered in their form."""
+    is_unauthorized = error.reason is Rejection.UNAUTHORIZED
+    if is_unauthorized:
+        response.set_header("WWW-Authenticate", "Bearer")
+    if isinstance(resource, Ingest) and request.method == "POST":
+        resource.refuse(response, Rejection(error.reason), str(error))
+    else:
+        response.status = falcon.HTTP_401 if is_unauthorized else falcon.HTTP_403
+        response.media = {"error": str(error)}
+    response.complete = True
 
 
 def _is_loopback(address: str) -> bool:

@@ -1,0 +1,29 @@
+"""Fixtures that more than one room needs."""
+
+import pytest
+
+from tests.support.remote import Remote
+from tracer.decoder import EventDecoder
+from tracer.events import KINDS
+from tracer.store import Store
+
+
+@pytest.fixture
+def remote():
+    with Remote() as running:
+        yield running
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An open store on a new file."""
+    opened = Store(tmp_path / "trace.db", synchronous="full")
+    opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def decoders():
+    """Kind → decoder with a small text limit."""
+    return {kind: EventDecoder(kind, agent_id="agent-1", max_text_bytes=16384) for kind in KINDS}
