@@ -60,7 +60,7 @@ def encode_batch(
             break
     if not events:
         return None
-    batch_id = str(uuid.UUID(bytes=digest.digest()[:16], version=8))
+    batch_id = str(uuid.UUID(bytes=digest.digest()[:16], version=5))
     head = _encoder.encode(
         {
             "schema_version": SCHEMA_VERSION,

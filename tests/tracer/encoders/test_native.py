@@ -1,0 +1,91 @@
+import json
+
+import pytest
+
+from tracer.encoders import native
+from tracer.events import CustomEvent, LlmTrace
+
+
+def encode(store, **changes):
+    options = {"agent_id": "agent-1", "sent_at": 99, "dropped": {}, "max_bytes": 10**6} | changes
+    return native.encode_batch(store.unpushed(), **options)
+
+
+@pytest.fixture
+def filled(store, decoders):
+    def add(count, size=10):
+        text = json.dumps({"name": "n", "metadata": {"x": "é" * size}}).encode()
+        store.insert([decoders[CustomEvent].decode(text, 1000) for _ in range(count)])
+        return store
+
+    return add
+
+
+def test_the_envelope_is_that_of_the_contract(store, decoders):
+    event = {
+        "provider": "p",
+        "model": "m",
+        "latency_ms": 2,
+        "metadata": {"a": [1, None]},
+        "timestamp": 5000,
+    }
+    record = decoders[LlmTrace].decode(json.dumps(event).encode(), 7000)
+    store.insert([record])
+    batch = encode(store, dropped={"shutdown": 2})
+    assert json.loads(batch.body) == {
+        "schema_version": 1,
+        "batch_id": batch.batch_id,
+        "agent_id": "agent-1",
+        "sent_at": 99,
+        "dropped": {"shutdown": 2},
+        "events": [
+            {
+                "type": "llm_trace",
+                "data": {
+                    "trace_id": record.trace_id,
+                    "created_at": 5000000,
+                    "received_at": 7000,
+                    "agent_id": "agent-1",
+                    "provider": "p",
+                    "model": "m",
+                    "operation": "chat",
+                    "latency_ms": 2,
+                    "status": "success",
+                    "metadata": {"a": [1, None]},
+                },
+            }
+        ],
+    }
+    assert batch.ranges == {LlmTrace: (1, 1)}
+    assert batch.size == 1
+
+
+def test_nothing_to_send_is_no_batch(store):
+    assert encode(store) is None
+
+
+def test_bodies_stay_under_the_limit(filled):
+    store = filled(50, size=500)
+    batch = encode(store, max_bytes=20000)
+    assert len(batch.body) <= 20000
+    assert len(batch.body) > 10000
+    assert batch.ranges == {CustomEvent: (1, batch.size)}
+    assert len(json.loads(batch.body)["events"]) == batch.size
+
+
+def test_a_single_larger_row_goes_alone(filled):
+    batch = encode(filled(2, size=50000), max_bytes=20000)
+    assert batch.size == 1
+
+
+def test_the_number_of_events_is_bounded(filled, monkeypatch):
+    monkeypatch.setattr(native, "MAX_BATCH_EVENTS", 7)
+    assert encode(filled(20)).size == 7
+
+
+def test_the_same_rows_have_the_same_batch_id_others_another(filled):
+    store = filled(3)
+    first = encode(store)
+    assert encode(store, sent_at=100, dropped={"shutdown": 1}).batch_id == first.batch_id
+    filled(1)
+    assert encode(store).batch_id != first.batch_id

@@ -1,0 +1,21 @@
+import json
+
+from tracer import inserts
+from tracer.events import CustomEvent, LlmTrace
+
+
+def test_rows_are_grouped_by_the_columns_they_have_and_no_null_is_bound(decoders):
+    plain = json.dumps({"name": "n"}).encode()
+    timed = json.dumps({"name": "n", "duration_ms": 5}).encode()
+    call = json.dumps({"provider": "p", "model": "m"}).encode()
+    records = [decoders[CustomEvent].decode(text, 1) for text in [plain, timed] * 43]
+    records.append(decoders[LlmTrace].decode(call, 1))
+    made = list(inserts.statements(records))
+    # 43 of each shape: 32 + 8 + 2 + 1
+    assert len(made) == 9
+    for sql, values in made:
+        assert sql.count("?") == len(values)
+        assert None not in values
+        assert sql.endswith('ON CONFLICT ("trace_id") DO NOTHING')
+    assert sum('"duration_ms"' in sql for sql, _ in made) == 4
+    assert sum(sql.count("(?") for sql, _ in made) == len(records)

@@ -1,0 +1,34 @@
+"""The schema as released, kept as text: a change of the models needs a new version and a step."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from tracer import schema
+
+RELEASED = Path(__file__).parent.parent / "schemas"
+
+
+def dump(path):
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        statements = [
+            row[0]
+            for row in connection.execute(
+                "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL "
+                "AND name NOT LIKE 'sqlite_%' ORDER BY name"
+            )
+        ]
+        (owner,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return owner, version, ";\n".join(statements) + ";\n"
+
+
+def test_a_fresh_database_has_the_released_schema_of_its_version(store):
+    owner, version, statements = dump(store.path)
+    assert owner == schema.APPLICATION_ID
+    assert version == schema.VERSION
+    assert statements == (RELEASED / f"v{version}.sql").read_text()
+
+
+def test_there_is_a_step_from_every_older_version():
+    assert set(schema._STEPS) == set(range(1, schema.VERSION))

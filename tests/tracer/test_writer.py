@@ -1,0 +1,197 @@
+import threading
+import time
+
+import pytest
+
+from tracer import writer as writer_module
+from tracer.errors import StoreError
+from tracer.events import CustomEvent
+from tracer.intake import Intake, NotTaken, Receipt
+from tracer.ledger import Ledger
+from tracer.store import Store
+from tracer.writer import RETRY_LOCKED_S, RETRY_OPEN_S, RETRY_WRITE_S, Writer
+
+
+@pytest.fixture
+def ledger():
+    return Ledger()
+
+
+@pytest.fixture
+def intake(ledger):
+    return Intake(ledger, capacity=100, max_bytes=10**7, batch_size=10)
+
+
+@pytest.fixture
+def notices():
+    return []
+
+
+@pytest.fixture
+def make(tmp_path, intake, notices, monkeypatch):
+    """Makes a writer on a path; steps do not wait for events."""
+    monkeypatch.setattr(writer_module, "IDLE_WAIT_S", 0)
+    made = []
+
+    def make_writer(path=tmp_path / "trace.db"):
+        store = Store(path, synchronous="full")
+        made.append(store)
+        return Writer(store, intake, window_s=0.5, report=notices.append)
+
+    yield make_writer
+    for store in made:
+        store.close()
+
+
+def offer(intake, decoders, count=1, receipt=None):
+    records = [decoders[CustomEvent].decode(b'{"name":"n"}', 1) for _ in range(count)]
+    intake.offer(records, receipt=receipt)
+    return records
+
+
+def limit_pages(writer, count):
+    writer._store._database.execute_sql(f"PRAGMA max_page_count = {count}")
+
+
+def test_the_first_step_opens_the_store_later_ones_commit_batches(make, intake, ledger, decoders):
+    writer = make()
+    assert writer.database_status == "opening"
+    offer(intake, decoders, 25)
+    assert writer.run_once() == 0
+    assert writer.database_status == "ok"
+    for left in (15, 5, 0):
+        assert writer.run_once() == 0
+        assert len(intake) == left
+    assert ledger.counts()["stored"] == 25
+    assert writer._store.row_counts["stored"] == 25
+
+
+def test_a_receipt_is_settled_by_the_commit(make, intake, decoders):
+    writer = make()
+    writer.run_once()
+    receipt = Receipt(2)
+    offer(intake, decoders, 2, receipt)
+    assert not receipt.wait(0)
+    writer.run_once()
+    assert receipt.wait(0)
+
+
+def test_a_failed_commit_loses_nothing_and_says_why(make, intake, ledger, decoders):
+    writer = make()
+    writer.run_once()
+    limit_pages(writer, 1)
+    huge = [decoders[CustomEvent].decode(b'{"name":"n","x":"' + b"x" * 99999 + b'"}', 1)]
+    intake.offer(huge)
+    assert writer.run_once() == RETRY_WRITE_S
+    assert "no space left" in writer.database_status
+    assert intake.trouble == writer.database_status
+    assert len(intake) == 1
+    limit_pages(writer, 100000)
+    assert writer.run_once() == 0
+    assert writer.database_status == "ok"
+    assert ledger.counts()["stored"] == 1
+    assert ledger.counts()["lost"] == {}
+
+
+def test_a_bad_row_is_counted_and_its_neighbours_live(make, intake, ledger, decoders):
+    writer = make()
+    writer.run_once()
+    receipt = Receipt(3)
+    good = [decoders[CustomEvent].decode(b'{"name":"n"}', 1) for _ in range(3)]
+    bad = list(good[1].row)
+    bad[CustomEvent.stored_columns().index("name")] = None
+    good[1] = good[1]._replace(row=tuple(bad))
+    intake.offer(good, receipt=receipt)
+    writer.run_once()
+    assert receipt.wait(0)
+    assert receipt.lost == 1
+    assert ledger.counts()["stored"] == 2
+    assert ledger.counts()["lost"] == {"row_refused": 1}
+
+
+def test_other_threads_have_their_writes_done_here(make):
+    writer = make()
+    writer.run_once()
+    results = []
+
+    def ask():
+        results.append(writer.perform(lambda store: threading.get_ident(), 5))
+        with pytest.raises(ZeroDivisionError):
+            writer.perform(lambda store: 1 / 0, 5)
+        results.append("done")
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    deadline = time.monotonic() + 5
+    while thread.is_alive() and time.monotonic() < deadline:
+        writer.run_once()
+    assert results == [threading.get_ident(), "done"]
+
+
+def test_a_write_that_nobody_does_times_out(make):
+    with pytest.raises(StoreError, match="not done within"):
+        make().perform(lambda store: None, 0.01)
+
+
+def test_a_store_that_cannot_be_opened_refuses_events_and_is_tried_again(
+    make, intake, decoders, tmp_path
+):
+    blocker = tmp_path / "folder"
+    blocker.write_text("a file where a folder should be")
+    writer = make(blocker / "trace.db")
+    assert writer.run_once() == RETRY_OPEN_S
+    assert "folder" in writer.database_status
+    with pytest.raises(NotTaken, match="folder"):
+        offer(intake, decoders)
+    blocker.unlink()
+    assert writer.run_once() == 0
+    offer(intake, decoders)
+    writer.run_once()
+    assert len(intake) == 0
+
+
+def test_a_predecessors_lock_is_waited_for_before_events_are_refused(
+    make, intake, decoders, monkeypatch
+):
+    first, second = make(), make()
+    first.run_once()
+    assert second.run_once() == RETRY_LOCKED_S
+    offer(intake, decoders)  # still taken: the lock may be free in a moment
+    monkeypatch.setattr(writer_module, "RETRY_OPEN_S", 0)
+    second.run_once()
+    assert "another running instance" in second.database_status
+    first.finish(time.monotonic() + 5)
+    assert second.run_once() == 0
+    assert second.database_status == "ok"
+
+
+def test_damage_found_while_opening_is_reported(make, notices, tmp_path):
+    (tmp_path / "trace.db").write_bytes(b"no database " * 1000)
+    make().run_once()
+    assert len(notices) == 1
+    assert "moved aside" in notices[0]
+
+
+def test_finish_drains_everything_and_closes(make, intake, ledger, decoders):
+    writer = make()
+    writer.run_once()
+    offer(intake, decoders, 35)
+    writer.finish(time.monotonic() + 5)
+    assert len(intake) == 0
+    assert ledger.counts()["stored"] == 35
+    assert not writer._store.is_open
+
+
+def test_finish_gives_up_in_time_and_counts_what_it_could_not_store(
+    make, intake, ledger, decoders
+):
+    writer = make()
+    writer.run_once()
+    limit_pages(writer, 1)
+    huge = [decoders[CustomEvent].decode(b'{"name":"n","x":"' + b"x" * 99999 + b'"}', 1)]
+    intake.offer(huge)
+    started = time.monotonic()
+    writer.finish(started + 0.3)
+    assert time.monotonic() - started < 3
+    assert ledger.counts()["lost"] == {"shutdown": 1}
+    assert ledger.counts()["queued"] == 0
