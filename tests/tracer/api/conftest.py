@@ -1,0 +1,42 @@
+"""The application on real parts, without a server around it."""
+
+import pytest
+from falcon import testing
+
+from tracer.api.app import create_app
+from tracer.api.guard import Guard
+from tracer.api.health import Health
+from tracer.api.ingest import Ingest
+from tracer.intake import Intake
+from tracer.ledger import Ledger
+
+
+class Api:
+    """A client on loopback, and the parts behind it."""
+
+    def __init__(self, decoders, *, capacity=20, max_body_bytes=20000):
+        self.ledger = Ledger()
+        self.intake = Intake(self.ledger, capacity=capacity, max_bytes=10**6, batch_size=10)
+        self.status = {"status": "ok", "uptime_seconds": 1.0, "version": "0", "secret": "x"}
+        ingest = {
+            kind.route: Ingest(decoder, self.intake, self.ledger, max_body_bytes=max_body_bytes)
+            for kind, decoder in decoders.items()
+        }
+        guard = Guard(api_key="k3y", allowed_hosts=("agent.internal",))
+        self.app = create_app(guard, Health(lambda: self.status), ingest)
+        self.client = testing.TestClient(self.app)
+
+    def request(self, method, path, body=b"", headers=None, remote="127.0.0.1", host="localhost"):
+        return self.client.simulate_request(
+            method, path, body=body, headers=headers, remote_addr=remote, host=host
+        )
+
+    def post(self, body, path="/v1/traces", media="application/json", **headers):
+        sent = {"Content-Type": media} if media else {}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.request("POST", path, body, sent)
+
+
+@pytest.fixture
+def api(decoders):
+    return Api(decoders)
