@@ -5,6 +5,7 @@ signal and for a killed worker says whether they still hold.
 """
 
 import gc
+import logging
 import math
 import os
 import signal
@@ -69,6 +70,7 @@ graceful_timeout = math.ceil(settings.shutdown_timeout) + 1
 REQUESTS_SHARE = 0.5
 RECEIVE_TIMEOUT_S = 5
 EXIT_MARGIN_S = 0.2
+RETRY_BIND_S = 2
 
 _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 _stop_requested_at = None
@@ -85,6 +87,35 @@ def on_starting(server):
         sys.exit(
             f"openclaw-trace: needs the worker class gthread, not {server.cfg.worker_class_str}"
         )
+    if "GUNICORN_FD" not in os.environ and "LISTEN_FDS" not in os.environ:  # sockets to inherit
+        _wait_until_free(server)
+
+
+def _wait_until_free(server):
+    """Blocks while an address is taken. gunicorn would give up and exit, and a runner of a Procfile
+    then stops the agent as well.
+    """
+    for signum in _STOP_SIGNALS:
+        signal.signal(signum, lambda *_: sys.exit(0))
+    known = None
+    while (problem := _first_problem(server.cfg.address)) is not None:
+        if problem != known:
+            server.log.error("cannot listen on %s, trying again every %s s", problem, RETRY_BIND_S)
+        known = problem
+        time.sleep(RETRY_BIND_S)
+
+
+def _first_problem(addresses):
+    for host, port in (address for address in addresses if isinstance(address, tuple)):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                probe.listen(1)
+            except OSError as error:
+                return f"{host} port {port} ({error.strerror})"
+    return None
 
 
 def nworkers_changed(server, new_value, old_value):
@@ -146,3 +177,8 @@ def worker_exit(server, worker):
 
     began = _stop_requested_at or time.monotonic()
     service.stop(began + settings.shutdown_timeout - EXIT_MARGIN_S)
+    if _stop_requested_at is not None:
+        # Whoever could be answered was. Python would now wait for threads that still read from
+        # stalled clients, until the master kills.
+        logging.shutdown()
+        os._exit(0)

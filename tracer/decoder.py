@@ -128,7 +128,9 @@ class EventDecoder:
                 event.created_at = timestamps.parse_ms(event.created_at)
             except EventError as error:
                 raise EventError(error.reason, f"timestamp: {error}", "timestamp") from None
-        event.trace_id, otel_trace_id = identify(event.trace_id, event.span_id)
+        event.trace_id, otel_trace_id = identify(
+            self._kind.type_name, event.trace_id, event.span_id
+        )
         if event.agent_id is None:
             event.agent_id = self._agent_id
         displaced = self._kind.complete(event)

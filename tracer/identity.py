@@ -27,10 +27,12 @@ def uuid7() -> str:
     return f"{moment[:8]}-{moment[8:]}-7{chance[:3]}-{variant}{chance[4:7]}-{chance[7:19]}"
 
 
-def identify(sent: str | None, span_id: str | None) -> Identity:
-    """The identity of an event that came with `trace_id` = `sent` and, perhaps, a span id.
+def identify(kind: str, sent: str | None, span_id: str | None) -> Identity:
+    """The identity of an event of `kind` that came with `trace_id` = `sent` and, perhaps, a span id.
 
-    A trace id is shared by the spans of a trace, so with a span id the pair is the identity.
+    A trace id is shared by the spans of a trace, so with a span id the pair is the identity. The
+    kind is part of what is hashed: a failed call and the error it caused come with the same pair,
+    and a remote that goes by `trace_id` alone must not take one for the other.
     Hexadecimal ids are compared without case and dashes, as OpenTelemetry exporters differ there.
     """
     if not sent:
@@ -41,4 +43,5 @@ def identify(sent: str | None, span_id: str | None) -> Identity:
     name = sent.replace("-", "").lower() if is_uuid else sent
     if span_id:
         name = f"{name}:{span_id.lower()}"
+    name = f"{kind}:{name}"
     return Identity(str(uuid.uuid5(NAMESPACE, name)), sent)

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 FIRST_BACKOFF_S: Final = 1.0
 LAST_BACKOFF_S: Final = 300.0
+LOG_SHARE_S: Final = 0.1
 
 
 class Push:
@@ -66,6 +67,10 @@ class Push:
             self._remote.close()
         self.failed_passes = 0
         return None
+
+    def finish(self, by: float) -> None:
+        """The last pass: ends by `by` (monotonic), its note in the push log included."""
+        self.run_once(by - LOG_SHARE_S)
 
     def _push_batch(self, by: float | None) -> bool | None:
         """Sends one batch; whether it was confirmed, or None when there was nothing to send."""

@@ -84,7 +84,7 @@ class Service:
         writer.every(0, self.writer.run_once)
         self._workers.append(writer)
         if self.push is not None:
-            push = Worker("push", at_stop=self.push.run_once)
+            push = Worker("push", at_stop=self.push.finish)
             interval_s = self.settings.push_interval
             push.every(interval_s, self.push.run_once, first_after_s=interval_s)
             self._workers.append(push)
@@ -107,7 +107,7 @@ class Service:
             is_writer = worker is self._workers[0]
             if not worker.stop(by if is_writer else by - close_s):
                 log.warning("%s did not end in time", worker.name)
-        log.info("stopped: %s", self.ledger.counts())
+        log.info("stopped: %s", msgspec.json.encode(self.ledger.counts()).decode())
 
     def _report_notice(self, notice: str) -> None:
         """Something of the database the owner must know: log, `/health` and an error event."""

@@ -104,7 +104,9 @@ def test_an_unknown_name_is_warned_about_with_the_nearest_known_one():
 def test_a_secret_can_come_from_a_file_and_is_never_shown(tmp_path):
     secret = tmp_path / "key"
     secret.write_text("s3cret\n")
-    settings = load({"TRACE_API_KEY_FILE": str(secret), "TRACE_PUSH_ENDPOINT": "http://x?token=t0k"})
+    settings = load(
+        {"TRACE_API_KEY_FILE": str(secret), "TRACE_PUSH_ENDPOINT": "http://x?token=t0k"}
+    )
     assert settings.api_key == "s3cret"
     assert "s3cret" not in repr(settings)
     assert "t0k" not in repr(settings)

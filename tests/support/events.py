@@ -6,7 +6,18 @@ from tracer.events import KINDS
 from tracer.fields import Amount, Choice, Count, Json, Text, Timestamp
 
 ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=30) | st.sampled_from(
-    ["\ud83d", "a\x00b", "😀" * 9, "\udc00\ud800", "nan", "Infinity", "1e400", "", "null", "x" * 9000]
+    [
+        "\ud83d",
+        "a\x00b",
+        "😀" * 9,
+        "\udc00\ud800",
+        "nan",
+        "Infinity",
+        "1e400",
+        "",
+        "null",
+        "x" * 9000,
+    ]
 )
 ODD = (
     st.none()

@@ -109,7 +109,9 @@ def test_unknown_fields_join_metadata_and_overwrite_nothing():
 
 
 def test_metadata_may_be_a_string_that_holds_an_object():
-    assert json.loads(read(CustomEvent, {"name": "n", "metadata": '{"a": 1}'})["metadata"]) == {"a": 1}
+    assert json.loads(read(CustomEvent, {"name": "n", "metadata": '{"a": 1}'})["metadata"]) == {
+        "a": 1
+    }
 
 
 @pytest.mark.parametrize("metadata", [[1], "text", '"x"', "[1]", 5, True])
@@ -120,7 +122,12 @@ def test_other_metadata_is_refused(metadata):
 
 @pytest.mark.parametrize(
     ("sent", "stored"),
-    [("OK", "success"), ("ok", "success"), ("TIMEOUT", "timeout"), ("rate_limited", "rate_limited")],
+    [
+        ("OK", "success"),
+        ("ok", "success"),
+        ("TIMEOUT", "timeout"),
+        ("rate_limited", "rate_limited"),
+    ],
 )
 def test_status_words(sent, stored):
     assert read(LlmTrace, CALL | {"status": sent})["status"] == stored
@@ -156,7 +163,11 @@ def test_an_error_type_of_the_agents_own_becomes_the_category():
     assert (both["error_type"], both["category"]) == ("system_error", "timeout")
     assert json.loads(both["metadata"]) == {"error_type": "tool_failed"}
     known = read(ErrorEvent, {"error_type": "crash", "message": "m", "severity": "fatal"})
-    assert (known["error_type"], known["category"], known["severity"]) == ("crash", None, "critical")
+    assert (known["error_type"], known["category"], known["severity"]) == (
+        "crash",
+        None,
+        "critical",
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,7 +190,11 @@ def test_an_error_type_of_the_agents_own_becomes_the_category():
         (CALL | {"prompt_tokens": True}, Rejection.WRONG_TYPE, "prompt_tokens"),
         (CALL | {"prompt_tokens": "many"}, Rejection.WRONG_TYPE, "prompt_tokens"),
         (CALL | {"latency_ms": "nan"}, Rejection.OUT_OF_RANGE, "latency_ms"),
-        (CALL | {"gen_ai.usage.input_tokens": []}, Rejection.WRONG_TYPE, "gen_ai.usage.input_tokens"),
+        (
+            CALL | {"gen_ai.usage.input_tokens": []},
+            Rejection.WRONG_TYPE,
+            "gen_ai.usage.input_tokens",
+        ),
         (CALL | {"status": "great"}, Rejection.BAD_VALUE, "status"),
         (CALL | {"timestamp": "soon"}, Rejection.BAD_VALUE, "timestamp"),
         (CALL | {"timestamp": 1.8e15}, Rejection.OUT_OF_RANGE, "timestamp"),

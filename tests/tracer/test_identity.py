@@ -19,25 +19,30 @@ def test_a_new_identity_is_a_uuid7_of_now():
 def test_a_uuid_is_kept_in_its_canonical_form():
     canonical = str(uuid.UUID(HEX))
     for sent in (canonical, canonical.upper(), HEX, HEX.upper()):
-        assert identify(sent, None) == (canonical, None)
+        assert identify("llm_trace", sent, None) == (canonical, None)
 
 
 def test_a_pair_becomes_the_uuid5_of_the_pair_and_keeps_the_trace_id():
-    identity = identify(HEX, "c327471cc058ba27")
-    assert identity.trace_id == str(uuid.uuid5(NAMESPACE, f"{HEX}:c327471cc058ba27"))
+    identity = identify("llm_trace", HEX, "c327471cc058ba27")
+    assert identity.trace_id == str(uuid.uuid5(NAMESPACE, f"llm_trace:{HEX}:c327471cc058ba27"))
     assert identity.otel_trace_id == HEX
-    assert identify(HEX.upper(), "C327471CC058BA27").trace_id == identity.trace_id
-    assert identify(HEX, "b5c23b1042b28b53").trace_id != identity.trace_id
+    assert identify("llm_trace", HEX.upper(), "C327471CC058BA27").trace_id == identity.trace_id
+    assert identify("llm_trace", HEX, "b5c23b1042b28b53").trace_id != identity.trace_id
 
 
 def test_an_id_that_is_no_uuid_is_hashed_and_kept():
-    identity = identify("run-42", None)
+    identity = identify("llm_trace", "run-42", None)
     assert uuid.UUID(identity.trace_id).version == 5
     assert identity.otel_trace_id == "run-42"
-    assert identify("run-42", None) == identity
-    assert identify("RUN-42", None).trace_id != identity.trace_id
+    assert identify("llm_trace", "run-42", None) == identity
+    assert identify("llm_trace", "RUN-42", None).trace_id != identity.trace_id
 
 
 def test_a_span_without_a_trace_identifies_nothing():
-    assert identify(None, "c327471cc058ba27").otel_trace_id is None
-    assert identify("", "x").trace_id != identify("", "x").trace_id
+    assert identify("llm_trace", None, "c327471cc058ba27").otel_trace_id is None
+    assert identify("llm_trace", "", "x").trace_id != identify("llm_trace", "", "x").trace_id
+
+
+def test_a_call_and_its_error_with_the_same_pair_are_two_events():
+    pair = (HEX, "c327471cc058ba27")
+    assert identify("llm_trace", *pair).trace_id != identify("error_event", *pair).trace_id

@@ -31,7 +31,18 @@ def test_all_forms_of_one_moment(sent):
 
 @pytest.mark.parametrize(
     "sent",
-    [-1, 1.8e18, 1.8e15, float("nan"), float("inf"), 10**400, "nan", "soon", "", "1969-12-31T23:59Z"],
+    [
+        -1,
+        1.8e18,
+        1.8e15,
+        float("nan"),
+        float("inf"),
+        10**400,
+        "nan",
+        "soon",
+        "",
+        "1969-12-31T23:59Z",
+    ],
 )
 def test_what_is_no_time_is_refused(sent):
     with pytest.raises(EventError):
@@ -51,6 +62,6 @@ def test_iso_8601_reads_back_to_the_millisecond(naive, zone):
 @given(st.text())
 def test_any_text_is_read_or_refused(text):
     try:
-        assert 0 <= parse_ms(text)
+        assert parse_ms(text) >= 0
     except EventError:
         pass

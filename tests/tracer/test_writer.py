@@ -182,9 +182,7 @@ def test_finish_drains_everything_and_closes(make, intake, ledger, decoders):
     assert not writer._store.is_open
 
 
-def test_finish_gives_up_in_time_and_counts_what_it_could_not_store(
-    make, intake, ledger, decoders
-):
+def test_finish_gives_up_in_time_and_counts_what_it_could_not_store(make, intake, ledger, decoders):
     writer = make()
     writer.run_once()
     limit_pages(writer, 1)

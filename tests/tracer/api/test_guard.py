@@ -11,7 +11,9 @@ def status(api, headers=None, remote="127.0.0.1", host="localhost", path="/v1/tr
 
 
 @pytest.mark.parametrize("remote", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"])
-@pytest.mark.parametrize("host", ["localhost", "localhost:9090", "127.0.0.1:80", "[::1]:9090", "[::1]"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:9090", "127.0.0.1:80", "[::1]:9090", "[::1]"]
+)
 def test_loopback_by_a_loopback_name_is_trusted(api, remote, host):
     assert status(api, {"Host": host}, remote) == 202
 

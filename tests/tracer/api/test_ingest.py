@@ -36,7 +36,9 @@ def test_one_object_is_202_and_names_its_identity(api):
 
 
 def test_in_an_array_the_good_are_kept_and_each_bad_one_reported_by_index(api):
-    answer = api.post(b'[%s, {"provider":"p"}, 5, {"prompt_tokens":-1,"provider":"p","model":"m"}]' % CALL)
+    answer = api.post(
+        b'[%s, {"provider":"p"}, 5, {"prompt_tokens":-1,"provider":"p","model":"m"}]' % CALL
+    )
     assert answer.status_code == 202
     assert (answer.json["accepted"], answer.json["rejected"]) == (1, 3)
     assert len(answer.json["trace_ids"]) == 1
@@ -141,7 +143,9 @@ def test_too_large_is_413_before_and_after_decompression(api):
     assert counts(api)["rejected"] == {"too_large": 3}
 
 
-@pytest.mark.parametrize("body", [b"[" + b"0," * 9000 + b"0]", b"[" + b",".join([CALL] * 21) + b"]"])
+@pytest.mark.parametrize(
+    "body", [b"[" + b"0," * 9000 + b"0]", b"[" + b",".join([CALL] * 21) + b"]"]
+)
 def test_more_events_than_the_queue_can_hold_is_413(api, body):
     assert api.post(body).status_code == 413
     ndjson = body.strip(b"[]").replace(b",{", b"\n{").replace(b",0", b"\n0")

@@ -1,0 +1,59 @@
+"""The worker is killed without warning; gunicorn starts another, which goes on."""
+
+import os
+import signal
+import sqlite3
+import time
+from contextlib import closing
+
+from tests.support import wait_until
+from tests.support.gunicorn import Gunicorn, assert_balanced
+from tests.support.load import Load, missing
+
+KILLS = 20
+WINDOW_S = 0.6
+
+
+def kill_again_and_again(server, load):
+    """Kills the worker at an odd moment, waits for the next; returns the moments."""
+    moments = []
+    for number in range(KILLS):
+        before = len(load.promised)
+        wait_until(lambda before=before: len(load.promised) > before + 10, 20)
+        time.sleep(0.01 * (number % 7))
+        (worker,) = server.worker_pids
+        os.kill(worker, signal.SIGKILL)
+        moments.append(time.time())
+        wait_until(lambda worker=worker: server.worker_pids not in ([], [worker]), 20)
+    before = len(load.promised)
+    wait_until(lambda: len(load.promised) > before + 10, 20)
+    load.stop()
+    wait_until(lambda: server.health()["queue_depth"] == 0)
+    return moments
+
+
+def assert_intact(server):
+    with closing(sqlite3.connect(server.database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    rows = server.health()["events"]["rows"]
+    assert rows["stored"] == len(server.rows("SELECT id FROM llm_traces"))
+    assert_balanced(server.health()["events"])
+
+
+def test_what_was_accepted_more_than_a_moment_before_a_kill_is_there(tmp_path):
+    with Gunicorn(tmp_path) as server, Load(server.port) as load:
+        moments = kill_again_and_again(server, load)
+        lost = missing(load, server)
+        for trace_id in lost:
+            answered = load.promised[trace_id]
+            assert any(0 <= kill - answered <= WINDOW_S for kill in moments)
+        assert_intact(server)
+        assert server.stop()[0] == 0
+
+
+def test_what_was_waited_for_is_there_whatever_happened(tmp_path):
+    with Gunicorn(tmp_path) as server, Load(server.port, wait=True) as load:
+        kill_again_and_again(server, load)
+        assert missing(load, server) == set()
+        assert_intact(server)
+        assert server.stop()[0] == 0
