@@ -28,7 +28,7 @@ def uuid7() -> str:
 
 
 def identify(kind: str, sent: str | None, span_id: str | None) -> Identity:
-    """The identity of an event of `kind` that came with `trace_id` = `sent` and, perhaps, a span id.
+    """The identity of an event that came with `trace_id` = `sent` and, perhaps, a span id.
 
     A trace id is shared by the spans of a trace, so with a span id the pair is the identity. The
     kind is part of what is hashed: a failed call and the error it caused come with the same pair,
