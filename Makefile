@@ -26,7 +26,7 @@ fix: .venv/dev  ## format, and mend what the linter can mend
 	$(BIN)/ruff format .
 
 docs: .venv/dev  ## write the generated tables into README.md and config/trace.env.example
-	$(BIN)/python -m tests.docs.generate
+	$(BIN)/python -m tests.docs
 
 bench: .venv/dev  ## speed and memory beside a bare Falcon application
 	$(BIN)/python -m bench

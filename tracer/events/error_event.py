@@ -21,7 +21,7 @@ class ErrorEvent(Event):
         example="llm_error",
     )
     message = Text("what happened", long=True, required=True, example="429 Too Many Requests")
-    category = Text("cause; default: derived from the other fields", example="rate_limit")
+    category = Text("cause, such as `rate_limit`", example="rate_limit")
     stack_trace = Text("where it happened", long=True)
     severity = Choice("weight", SEVERITIES, SEVERITY_SYNONYMS, default="error")
     alert_level = Text("the agent's own alert level")
