@@ -1,6 +1,7 @@
 """Stopping under load, with real signals: every 202 is a row."""
 
 import json
+import os
 import signal
 import socket
 import time
@@ -109,6 +110,16 @@ def test_a_short_budget_is_kept(tmp_path, remote):
         code, seconds = server.stop()
     assert (code, len(server.rows("SELECT id FROM custom_events"))) == (0, 1)
     assert seconds < 2
+
+
+def test_ctrl_c_reaches_master_and_worker_and_loses_nothing(tmp_path):
+    """A terminal sends SIGINT to the whole group; stock gunicorn may deadlock on that."""
+    for number in range(3):
+        with Gunicorn(tmp_path) as server, Load(server.port) as load:
+            wait_until(lambda load=load: len(load.promised) > 50 * (number + 1))
+            os.killpg(server.process.pid, signal.SIGINT)
+            assert server.process.wait(10) == 0
+        assert missing(load, server) == set()
 
 
 def test_while_stopping_no_event_is_accepted(tmp_path):

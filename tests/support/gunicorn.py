@@ -45,6 +45,7 @@ class Gunicorn:
                 cwd=PROJECT,
                 env=self.environ,
                 stderr=log,
+                start_new_session=True,
             )
         return self
 

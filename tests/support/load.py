@@ -10,7 +10,8 @@ import uuid
 class Load:
     """Posts calls from several threads at a steady rate until stopped; a context manager.
 
-    `promised` has the trace ids of all that was accepted, with the moment of the answer.
+    `promised` has the trace ids of all that was accepted, with the moments when it was sent and
+    when the answer had been read.
     """
 
     def __init__(self, port, *, per_s=300, clients=4, wait=False):
@@ -28,6 +29,7 @@ class Load:
         while not self._stop.wait(self._pause_s):
             trace_id = str(uuid.uuid4())
             body = json.dumps({"trace_id": trace_id, "provider": "p", "model": "m"})
+            sent_at = time.time()
             try:
                 connection = connection or http.client.HTTPConnection(
                     "127.0.0.1", self.port, timeout=10
@@ -42,7 +44,7 @@ class Load:
                 connection = None
                 continue
             if answer.status in (200, 202):
-                self.promised[trace_id] = time.time()
+                self.promised[trace_id] = (sent_at, time.time())
             else:
                 assert answer.status in (429, 503), answer.status
                 self.refused += 1
