@@ -106,7 +106,7 @@ class Store:
             counts = self._database.execute_sql("SELECT name, value FROM row_counts").fetchall()
             for kind in KINDS:  # damage shows when pages are read: read the newest ones
                 self._database.execute_sql(
-                    f"SELECT * FROM {kind._meta.table_name} ORDER BY id DESC LIMIT 10"
+                    f"SELECT trace_id FROM {kind._meta.table_name} ORDER BY id DESC LIMIT 10"
                 ).fetchall()
         except (peewee.DatabaseError, OSError) as error:
             self._database.close()
