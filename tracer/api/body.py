@@ -47,7 +47,7 @@ def read(request: falcon.Request, max_bytes: int) -> bytes:
         # A chunked body has no length: Falcon's bounded stream would be empty.
         body: bytes = request.env["wsgi.input"].read(max_bytes + 1 if length is None else length)
     except OSError as error:
-        raise EventError(Rejection.INCOMPLETE, f"the body did not arrive: {error}") from error
+        raise EventError(Rejection.INCOMPLETE, "the body did not arrive in time") from error
     if len(body) > max_bytes:
         raise _too_large(max_bytes)
     if length is not None and len(body) < length:

@@ -22,3 +22,5 @@ class Health:
             report = {name: report[name] for name in ("status", "uptime_seconds")}
         response.media = report
         response.cache_control = ["no-store"]
+
+    on_head = on_get

@@ -80,8 +80,6 @@ class Ingest:
     def refuse(self, response: falcon.Response, reason: Rejection, message: str) -> None:
         """Answers a request whose body was not read; it counts as one received and one rejected."""
         self._ledger.reject(reason)
-        if reason in (Rejection.TOO_LARGE, Rejection.INCOMPLETE):
-            response.set_header("Connection", "close")  # what is left of the body is not read
         status = _STATUS.get(reason, falcon.HTTP_400)
         _answer(response, status, [], [Fault(index=None, field=None, message=message)])
 

@@ -136,7 +136,6 @@ def test_too_large_is_413_before_and_after_decompression(api):
     for answer in (api.post(large), api.post(gzip.compress(large), Content_Encoding="gzip")):
         assert answer.status_code == 413
         assert "20000" in answer.json["errors"][0]["message"]
-        assert answer.headers["connection"] == "close"
     bomb = gzip.compress(b"x" * 10**7)
     assert len(bomb) < 20000
     assert api.post(bomb, Content_Encoding="gzip").status_code == 413
@@ -233,7 +232,9 @@ def test_a_body_shorter_than_announced_or_stalled_is_400(api):
         def read(self, _size):
             raise BlockingIOError("timed out")
 
-    assert simulate_stream(api, Stalled(), CONTENT_LENGTH="99")[0] == 400
+    status, answer = simulate_stream(api, Stalled(), CONTENT_LENGTH="99")
+    assert status == 400
+    assert "in time" in answer["errors"][0]["message"]
     assert counts(api)["rejected"] == {"incomplete": 2}
 
 
