@@ -4,6 +4,7 @@ Read by gunicorn in the master. The reasons are measurements with gunicorn 27.0;
 signal and for a killed worker says whether they still hold.
 """
 
+import contextlib
 import gc
 import logging
 import math
@@ -34,6 +35,14 @@ class Logger(glogging.Logger):
         for handler in self.error_log.handlers:
             handler.setFormatter(logs.formatter())
 
+    def warning(self, msg, *args, **kwargs):
+        if not msg.startswith("Invalid request"):  # one for each, quoting what may be a secret
+            super().warning(msg, *args, **kwargs)
+
+    def exception(self, msg, *args, **kwargs):
+        if not msg.startswith("Socket error"):  # one for each client that stalls
+            super().exception(msg, *args, **kwargs)
+
 
 def _has_ipv6_loopback():
     try:
@@ -45,7 +54,11 @@ def _has_ipv6_loopback():
 
 
 wsgi_app = "wsgi:application"
-bind = [str(a) for a in settings.bind if a.host != "::1" or _has_ipv6_loopback()]
+bind = [
+    str(address)
+    for address in settings.bind
+    if "TRACE_BIND" in os.environ or address.host != "::1" or _has_ipv6_loopback()
+]
 chdir = str(Path(__file__).parent)
 
 worker_class = "gthread"
@@ -106,9 +119,10 @@ def _wait_until_free(server):
 
 
 def _first_problem(addresses):
-    for host, port in (address for address in addresses if isinstance(address, tuple)):
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
+    with contextlib.ExitStack() as probes:  # held together: two addresses may clash
+        for host, port in (address for address in addresses if isinstance(address, tuple)):
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            probe = probes.enter_context(socket.socket(family, socket.SOCK_STREAM))
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
@@ -140,8 +154,7 @@ def post_fork(server, worker):
     # A stop that comes before the handlers are in place must wait for them, not get lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     os.umask(0o077)
-    requests_s = max(1, int(settings.shutdown_timeout * REQUESTS_SHARE))
-    worker.cfg.set("graceful_timeout", requests_s)
+    worker.cfg.set("graceful_timeout", int(settings.shutdown_timeout * REQUESTS_SHARE))
     try:
         from wsgi import service
 
@@ -176,9 +189,17 @@ def worker_exit(server, worker):
     from wsgi import service
 
     began = _stop_requested_at or time.monotonic()
-    service.stop(began + settings.shutdown_timeout - EXIT_MARGIN_S)
+    by = began + settings.shutdown_timeout - EXIT_MARGIN_S
+    service.stop(by, is_replaced=_has_successor())
     if _stop_requested_at is not None:
         # Whoever could be answered was. Python would now wait for threads that still read from
         # stalled clients, until the master kills.
         logging.shutdown()
         os._exit(0)
+
+
+def _has_successor():
+    """Whether the master has another child: a reload started one, which waits for our lock."""
+    master = os.getppid()
+    children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    return any(int(pid) != os.getpid() for pid in children)

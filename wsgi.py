@@ -2,6 +2,7 @@
 
 from config.settings import current
 from tracer.api.app import create_app
+from tracer.api.body import Splitter
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
@@ -9,12 +10,17 @@ from tracer.service import Service
 
 settings = current()
 service = Service(settings)
+splitter = Splitter(settings.queue_capacity)
 application = create_app(
     Guard(api_key=settings.api_key, allowed_hosts=settings.allowed_hosts),
     Health(service.health),
     {
         kind.route: Ingest(
-            decoder, service.intake, service.ledger, max_body_bytes=settings.max_body_bytes
+            decoder,
+            splitter,
+            service.intake,
+            service.ledger,
+            max_body_bytes=settings.max_body_bytes,
         )
         for kind, decoder in service.decoders.items()
     },

@@ -1,10 +1,13 @@
 """From the text of an environment variable to a value. Each raises ValueError: what is accepted."""
 
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)", re.A)
 _SECONDS = {"ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST_S = 3650 * 86400
+LARGEST_BYTES = 2**50
 _SIZE = re.compile(r"(\d+)(b|kb|mb|gb|)", re.A)
 _BYTES = {"": 1, "b": 1, "kb": 1024, "mb": 1024**2, "gb": 1024**3}
 
@@ -23,7 +26,10 @@ def duration_s(text: str) -> float:
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
         raise ValueError("a duration such as 250ms, 15s, 5m, 2h, 7d or a number of seconds")
-    return float(match[1]) * _SECONDS[match[2]]
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > LONGEST_S:
+        raise ValueError("a duration of at most 3650d")
+    return seconds
 
 
 def positive_duration_s(text: str) -> float:
@@ -44,9 +50,10 @@ def days(text: str) -> float:
 
 def size_bytes(text: str) -> int:
     match = _SIZE.fullmatch(text.strip().lower())
-    if match is None or not int(match[1]):
+    size = int(match[1]) * _BYTES[match[2]] if match else 0
+    if not 0 < size <= LARGEST_BYTES:
         raise ValueError("a size such as 16384, 64KB, 5MB or 1GB (powers of 1024)")
-    return int(match[1]) * _BYTES[match[2]]
+    return size
 
 
 def count(text: str) -> int:
@@ -78,6 +85,11 @@ def switch(text: str) -> bool:
 
 def plain(text: str) -> str:
     return text.strip()
+
+
+def path(text: str) -> Path:
+    """Absolute, since SQLite has meanings of its own for names such as `:memory:`."""
+    return Path(text.strip()).absolute()
 
 
 def names(text: str) -> tuple[str, ...]:

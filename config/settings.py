@@ -63,7 +63,9 @@ class Settings:
     )
     port: int = setting("9090", readers.port, "port of the addresses that name none")
     db_path: Path = setting(
-        "/data/openclaw-trace.db", Path, "database file; its folder is created where missing"
+        "/data/openclaw-trace.db",
+        readers.path,
+        "database file; its folder is made if missing",
     )
     log_level: str = setting(
         "info", one_of("debug", "info", "warning", "error"), "least severe log line written"
@@ -171,15 +173,9 @@ def load(environ: Mapping[str, str]) -> Settings:
 
     An empty variable counts as not set, unless its default is a text: then empty is its value.
     """
-    variables = declared()
-    sent = {new: environ[old] for old, new in OLDER_SPELLINGS.items() if old in environ}
-    sent |= {name: environ[name] for name in variables if name in environ}
-    values: dict[str, Any] = {}
-    for name, field in variables.items():
-        text = sent.get(name)
-        if text is None and field.metadata["secret"] and f"{name}_FILE" in environ:
-            text = _read_file(f"{name}_FILE", environ[f"{name}_FILE"])
-        values[field.name] = _read(name, field, text)
+    values = {
+        field.name: _read(field, *_sent(name, field, environ)) for name, field in declared().items()
+    }
     values["bind"] = tuple(
         address._replace(port=address.port or values["port"]) for address in values["bind"]
     )
@@ -196,13 +192,33 @@ def current() -> Settings:
         sys.exit(f"openclaw-trace: {error}")
 
 
-def _read(name: str, field: dataclasses.Field[Any], text: str | None) -> Any:
-    read, default = field.metadata["read"], field.metadata["default"]
-    keeps_empty = read in (readers.plain, readers.names)
-    if text is None or (not text.strip() and not keeps_empty):
-        return read(default)
+def _sent(
+    name: str, field: dataclasses.Field[Any], environ: Mapping[str, str]
+) -> tuple[str, str | None]:
+    """Which variable a value came from, and its text: the name, its file, an older spelling."""
+    keeps_empty = field.metadata["read"] in (readers.plain, readers.names)
+    file_name = f"{name}_FILE"
+    if environ.get(name, "").strip():
+        return name, environ[name]
+    if field.metadata["secret"] and environ.get(file_name, "").strip():
+        return file_name, _read_file(file_name, environ[file_name])
+    if name in environ and keeps_empty:
+        return name, ""
+    for older, newer in OLDER_SPELLINGS.items():
+        if newer == name and environ.get(older, "").strip():
+            return older, environ[older]
+    return name, None
+
+
+def _read(field: dataclasses.Field[Any], name: str, text: str | None) -> Any:
+    read = field.metadata["read"]
+    if text is None:
+        return read(field.metadata["default"])
     try:
+        text.encode()
         return read(text)
+    except UnicodeEncodeError:
+        raise SettingsError(f"{name}={text!a} cannot be read: expected UTF-8") from None
     except ValueError as error:
         shown = "(not shown)" if field.metadata["secret"] else repr(text)
         raise SettingsError(f"{name}={shown} cannot be read: expected {error}") from None

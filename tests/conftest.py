@@ -25,5 +25,5 @@ def store(tmp_path):
 
 @pytest.fixture
 def decoders():
-    """Kind → decoder with a small text limit."""
+    """Kind → decoder, with the default limits."""
     return {kind: EventDecoder(kind, agent_id="agent-1", max_text_bytes=16384) for kind in KINDS}

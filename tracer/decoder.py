@@ -83,6 +83,7 @@ class EventDecoder:
                     Rejection.INVALID_UTF8, f"invalid UTF-8 at byte {error.start}"
                 ) from None
         unknown: dict[str, Raw] = {}
+        event: Any
         try:
             event = self._fast.decode(text)
         except msgspec.DecodeError:
@@ -90,9 +91,19 @@ class EventDecoder:
         # Python takes four bytes a character as soon as a text has one outside the basic plane.
         width = 1 if is_ascii and b"\\u" not in text else 4
         size_bytes = _ROW_OVERHEAD_BYTES + width * len(text)
+        # Before texts are cut: ids may differ in their last character only.
+        identity = identify(self._kind.type_name, event.trace_id, event.span_id)
+        event.trace_id = identity.trace_id
         # A text is never longer than the JSON it came in, so most events have none to cut.
         truncated = self._cut_texts(event) if len(text) > self._shortest_limit else {}
-        return Record(self._kind, self._row(event, unknown, truncated, received_at), size_bytes)
+        self._complete(event, unknown, truncated, received_at)
+        row = (
+            *msgspec.structs.astuple(event),
+            identity.otel_trace_id and _cut(identity.otel_trace_id, SHORT_TEXT_BYTES),
+            received_at,
+            *self._kind.computed_values(event),
+        )
+        return Record(self._kind, row, size_bytes)
 
     def _decode_leniently(self, text: bytes, unknown: dict[str, Raw]) -> Any:
         """The struct; members without a field are put into `unknown`."""
@@ -107,9 +118,9 @@ class EventDecoder:
             reader = self._readers.get(name)
             if reader is None or reader.field in values or reader.yields_to(name, members):
                 unknown[name] = raw
-            elif (text := bytes(raw)) != b"null":
+            elif (value := bytes(raw)) != b"null":
                 try:
-                    values[reader.field] = reader.read(text)
+                    values[reader.field] = reader.read(value)
                 except EventError as error:
                     raise EventError(error.reason, f"{name}: {error}", name) from None
         for name in self._required:
@@ -117,10 +128,10 @@ class EventDecoder:
                 raise EventError(Rejection.MISSING_FIELD, f"{name} is required", name)
         return self._struct(**values)
 
-    def _row(
+    def _complete(
         self, event: Any, unknown: dict[str, Raw], truncated: dict[str, int], received_at: int
-    ) -> tuple[Any, ...]:
-        """Completes a validated event, whichever road it came, in place."""
+    ) -> None:
+        """Fills in what a validated event lacks, whichever road it came."""
         if event.created_at is None:
             event.created_at = received_at
         else:
@@ -128,9 +139,6 @@ class EventDecoder:
                 event.created_at = timestamps.parse_ms(event.created_at)
             except EventError as error:
                 raise EventError(error.reason, f"timestamp: {error}", "timestamp") from None
-        event.trace_id, otel_trace_id = identify(
-            self._kind.type_name, event.trace_id, event.span_id
-        )
         if event.agent_id is None:
             event.agent_id = self._agent_id
         displaced = self._kind.complete(event)
@@ -140,12 +148,6 @@ class EventDecoder:
         for name, value in displaced.items():
             unknown[name] = Raw(msgspec.json.encode(value))
         event.metadata = _metadata(event.metadata, unknown, truncated)
-        return (
-            *msgspec.structs.astuple(event),
-            otel_trace_id,
-            received_at,
-            *self._kind.computed_values(event),
-        )
 
     def _cut_texts(self, event: Any) -> dict[str, int]:
         """Cuts texts over their limit; returns the original UTF-8 size of each that was cut."""
@@ -154,11 +156,17 @@ class EventDecoder:
             text = getattr(event, name)
             if text is None or len(text) * 4 <= limit:
                 continue
-            encoded = text.encode()
-            if len(encoded) > limit:
-                truncated[name] = len(encoded)
-                setattr(event, name, encoded[:limit].decode(errors="ignore"))
+            kept = _cut(text, limit)
+            if kept is not text:
+                truncated[name] = len(text.encode())
+                setattr(event, name, kept)
         return truncated
+
+
+def _cut(text: str, limit: int) -> str:
+    """The text itself, or as many whole characters as fit into `limit` bytes."""
+    encoded = text.encode()
+    return text if len(encoded) <= limit else encoded[:limit].decode(errors="ignore")
 
 
 class _Reader(NamedTuple):

@@ -10,6 +10,7 @@ NAMESPACE: Final = uuid.UUID("6f4d3b52-8a0e-5c61-9d1f-0c7a4e2b9f38")
 """Ours alone. Changing it would make every retry across an upgrade a new event."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.I | re.A)
+_SPAN_ID = re.compile(r"[0-9a-f]{16}", re.I | re.A)
 
 
 class Identity(NamedTuple):
@@ -42,6 +43,6 @@ def identify(kind: str, sent: str | None, span_id: str | None) -> Identity:
         return Identity(str(uuid.UUID(sent)), None)
     name = sent.replace("-", "").lower() if is_uuid else sent
     if span_id:
-        name = f"{name}:{span_id.lower()}"
-    name = f"{kind}:{name}"
-    return Identity(str(uuid.uuid5(NAMESPACE, name)), sent)
+        span = span_id.lower() if _SPAN_ID.fullmatch(span_id) else span_id
+        name = f"{len(name)}:{name}:{span}"  # the length keeps "a:b" + "c" from "a" + "b:c"
+    return Identity(str(uuid.uuid5(NAMESPACE, f"{kind}:{name}")), sent)

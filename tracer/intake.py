@@ -57,7 +57,7 @@ class Intake:
     """Holds accepted events until they are committed, bounded in events and in bytes.
 
     Many threads `offer`; one thread takes and settles. What was taken stays queued until it is
-    settled: after a failed commit `take` gives the same events again.
+    settled: after a failed commit `take` gives the same events again. Refuses all until `admit`.
     """
 
     def __init__(self, ledger: Ledger, *, capacity: int, max_bytes: int, batch_size: int) -> None:
@@ -70,7 +70,8 @@ class Intake:
         self._changed = threading.Condition()
         self._taker_is_idle = False
         self._is_urgent = False
-        self._refusal: str | None = None
+        self._refusal: str | None = "the database is not open yet, try again"
+        self._is_closed = False
         self.trouble: str | None = None
         """Why commits fail at present, in words; set by the writer, shown to callers."""
 
@@ -155,14 +156,22 @@ class Intake:
         self._changed.notify_all()
 
     def refuse(self, why: str) -> None:
-        """From now on every offer is refused with this sentence."""
+        """Until `admit` every offer is refused with this sentence."""
         with self._changed:
-            self._refusal = why
+            if not self._is_closed:
+                self._refusal = why
 
     def admit(self) -> None:
-        """Ends `refuse`."""
+        """Ends `refuse`, unless the intake was closed."""
         with self._changed:
-            self._refusal = None
+            if not self._is_closed:
+                self._refusal = None
+
+    def close(self) -> None:
+        """Nothing is accepted any more, whatever happens."""
+        with self._changed:
+            self._is_closed = True
+            self._refusal = "shutting down"
 
     def wake(self) -> None:
         """Ends the taker's wait: it has something else to do."""

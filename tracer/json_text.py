@@ -73,12 +73,13 @@ def mend(text: bytes) -> bytes:
 
 def merge(into: Mapping[str, Raw], extra: Mapping[str, Raw]) -> dict[str, Raw]:
     """Joins members; where both have a name, that of `into` keeps it and the other's becomes
-    `event.<name>`, so nothing is overwritten.
+    `event.<name>`, or `event.<name>.2` and so on: nothing is overwritten.
     """
     merged = dict(into)
     for key, value in extra.items():
-        name = key
+        name, number = key, 1
         while name in merged:
-            name = f"event.{name}"
+            name = f"event.{key}" if number == 1 else f"event.{key}.{number}"
+            number += 1
         merged[name] = value
     return merged

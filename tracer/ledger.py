@@ -52,7 +52,7 @@ class EventCounts(TypedDict):
 
 
 class Ledger:
-    """The counters of this process; the database keeps its own (`store.RowCounts`)."""
+    """The counters of this process; the database keeps its own (`schema.RowCount`)."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

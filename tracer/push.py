@@ -11,7 +11,7 @@ from typing import Any, Final
 from tracer.encoders import native
 from tracer.ledger import Ledger
 from tracer.remote import Answer, Outcome, Remote
-from tracer.rows import PushAttempt
+from tracer.rows import IdRanges, PushAttempt
 from tracer.store import Store
 from tracer.timestamps import now_ms
 
@@ -50,44 +50,56 @@ class Push:
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._reported_losses: Counter[str] = Counter()
+        self._unconfirmed: IdRanges | None = None
+        self._end_by: float | None = None
 
     def run_once(self, by: float | None = None) -> float | None:
         """One pass: batches until nothing is left, one fails, or it is `by` (monotonic).
 
         Blocks on the network. Returns None after success, else the seconds to wait: full jitter,
-        so that a fleet does not come back as one.
+        so that a fleet does not come back as one. What arrives during the last batch has to wait
+        for the next pass, or a pass under steady traffic would never end.
         """
-        if not self._store.row_counts.get("unpushed"):
-            return None
         try:
-            while (is_confirmed := self._push_batch(by)) is not None:
-                if not is_confirmed:
+            while self._time_left_s(by) > 0 and (batch := self._next_batch()) is not None:
+                if not self._deliver(batch, self._time_left_s(by)):
                     return self._back_off()
+                if not batch.has_more:
+                    break
         finally:
             self._remote.close()
         self.failed_passes = 0
         return None
 
+    def end_by(self, by: float) -> None:
+        """No request is begun after `by` (monotonic). Any thread."""
+        self._end_by = by
+
     def finish(self, by: float) -> None:
         """The last pass: ends by `by` (monotonic), its note in the push log included."""
         self.run_once(by - LOG_SHARE_S)
 
-    def _push_batch(self, by: float | None) -> bool | None:
-        """Sends one batch; whether it was confirmed, or None when there was nothing to send."""
-        timeout_s = self._timeout_s if by is None else min(self._timeout_s, by - time.monotonic())
-        if timeout_s <= 0:
+    def _next_batch(self) -> native.Batch | None:
+        """What to send now. A batch that was not confirmed comes again with the same rows, so with
+        the same id, whatever has arrived since.
+        """
+        if not self._store.row_counts.get("unpushed"):
             return None
-        losses = Counter(self._ledger.lost())
-        with closing(self._store.unpushed()) as rows:
+        unconfirmed = self._unconfirmed
+        with closing(self._store.unpushed(unconfirmed)) as rows:
             batch = native.encode_batch(
                 rows,
                 agent_id=self._agent_id,
                 sent_at=now_ms(),
-                dropped=losses - self._reported_losses,
+                dropped=Counter(self._ledger.lost()) - self._reported_losses,
                 max_bytes=self._max_bytes,
             )
-        if batch is None:
-            return None
+        self._unconfirmed = None
+        return batch if batch is None or unconfirmed is None else batch._replace(has_more=True)
+
+    def _deliver(self, batch: native.Batch, timeout_s: float) -> bool:
+        """Sends one batch and notes what came of it; whether it was confirmed."""
+        losses = Counter(self._ledger.lost())
         started = time.monotonic()
         answer = self._remote.send(batch.body, batch.batch_id, timeout_s)
         is_confirmed = answer.outcome is Outcome.CONFIRMED
@@ -106,9 +118,14 @@ class Push:
             self._write(lambda store: store.mark_pushed(batch.ranges, attempt))
             self._reported_losses = losses
         else:
+            self._unconfirmed = batch.ranges
             self._write(lambda store: store.log_push(attempt))
         self._note(answer, attempt)
         return is_confirmed
+
+    def _time_left_s(self, by: float | None) -> float:
+        ends = [end for end in (by, self._end_by) if end is not None]
+        return min([self._timeout_s, *(end - time.monotonic() for end in ends)])
 
     def _back_off(self) -> float:
         self.failed_passes += 1

@@ -73,7 +73,7 @@ class Remote:
         self._request.join(timeout_s)
         if answers:
             return answers[0]
-        self.close()  # ends a read that trickles
+        self.close()
         return Answer(Outcome.KEPT, None, f"no complete answer within {timeout_s:g} s")
 
     def close(self) -> None:
@@ -101,6 +101,11 @@ class Remote:
         except Exception as error:
             return Answer(Outcome.KEPT, None, _describe(error))
 
+    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """As an auth hook, since a user in the URL would replace a plain header."""
+        request.headers["Authorization"] = f"Bearer {self._api_key}"
+        return request
+
     def _new_session(self) -> requests.Session:
         import requests
 
@@ -114,7 +119,7 @@ class Remote:
             }
         )
         if self._api_key:
-            session.headers["Authorization"] = f"Bearer {self._api_key}"
+            session.auth = self._authorize
         if self._proxy:
             session.proxies = {"http": self._proxy, "https": self._proxy}
         if self._ca_file:

@@ -28,6 +28,10 @@ CLOSE_SHARE: Final = 0.2
 """Part of the shutdown budget that the final push leaves for checkpoint and close."""
 
 
+LEAST_STOP_S: Final = 0.2
+"""To drain and close even when requests used up the whole budget."""
+
+
 class Service:
     """One sidecar. The constructor opens and starts nothing, so it may run before a fork."""
 
@@ -91,16 +95,20 @@ class Service:
         for worker in self._workers:
             worker.start()
 
-    def stop(self, by: float) -> None:
+    def stop(self, by: float, *, is_replaced: bool = False) -> None:
         """Takes no more events, stores what was taken, pushes what time allows, closes the store.
 
+        One that `is_replaced` leaves the push to its successor, which waits for the database.
         Blocks until `by` (monotonic) at the latest. A second call does nothing.
         """
         if self._is_stopped or not self._workers:
             return
         self._is_stopped = True
-        self.intake.refuse("shutting down")
+        self.intake.close()
+        by = max(by, time.monotonic() + LEAST_STOP_S)
         close_s = CLOSE_SHARE * max(0.0, by - time.monotonic())
+        if self.push is not None:
+            self.push.end_by(0.0 if is_replaced else by - close_s)
         if not self.intake.drained(max(0.0, by - close_s - time.monotonic())):
             log.error("%d events are still queued at the stop", len(self.intake))
         for worker in reversed(self._workers):  # the writer is last: the push needs it

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import peewee
 
-from tracer import inserts, schema, store_file
+from tracer import schema, statements, store_file
 from tracer.decoder import Record
 from tracer.errors import StoreCorrupt, StoreError
 from tracer.events import KINDS, Event
@@ -62,6 +62,8 @@ class Store:
         """The counters of rows as of the last commit. Replaced as a whole, never changed."""
         self.notices: list[str] = []
         """What opening had to do that the owner should know."""
+        self._damage: str | None = None
+        self._file_id: tuple[int, int] | None = None
         self._lock = store_file.InstanceLock(path)
         self._pragmas = PRAGMAS | {"synchronous": _SYNCHRONOUS[synchronous]}
         self._database = peewee.SqliteDatabase(
@@ -74,7 +76,7 @@ class Store:
         self._reader = peewee.SqliteDatabase(
             f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, autoconnect=False
         )
-        self._unpushed_sql = {kind: self._sql_of_unpushed(kind) for kind in KINDS}
+        self._unpushed_sql = {kind: statements.unpushed(kind) for kind in KINDS}
 
     @property
     def is_open(self) -> bool:
@@ -89,10 +91,15 @@ class Store:
         """
         self._lock.acquire()
         try:
+            if self._damage is not None:
+                raise StoreCorrupt(self._damage)
             self._open()
         except StoreCorrupt as error:
-            self._database.close()
-            self.notices.append(store_file.quarantine(self.path, str(error)))
+            try:
+                self.notices.append(store_file.quarantine(self.path, str(error)))
+            except OSError as why:
+                raise StoreError(f"{error}, and cannot be moved aside: {why.strerror}") from why
+            self._damage = None
             self._open()
 
     def _open(self) -> None:
@@ -117,12 +124,17 @@ class Store:
             self._database.close()
             raise
         self.row_counts = dict(counts)
+        self._file_id = store_file.identity(self.path)
 
     def _check_pragmas(self) -> None:
         for name, wanted in self._pragmas.items():
             (found,) = self._database.execute_sql(f"PRAGMA {name}").fetchone()
             if found != wanted:
                 self.notices.append(f"SQLite kept {name} = {found}, asked for was {wanted}")
+
+    def is_gone(self) -> bool:
+        """Whether the open file is no longer the one at the path: SQLite would not notice."""
+        return store_file.identity(self.path) != self._file_id
 
     def insert(self, records: Sequence[Record]) -> Inserted:
         """Stores a batch in one transaction. A row whose `trace_id` is known changes nothing.
@@ -136,37 +148,52 @@ class Store:
             return self._insert_one_by_one(records)
 
     def _insert(self, records: Sequence[Record]) -> int:
-        stored = 0
         with self._database.atomic("IMMEDIATE"):
-            cursor = self._database.cursor()
-            for sql, values in inserts.statements(records):
-                cursor.execute(sql, values)
-                stored += cursor.rowcount
+            stored = self._execute_inserts(records)
             counts = self._count(stored=stored, unpushed=stored)
         self.row_counts = counts
         return stored
 
     def _insert_one_by_one(self, records: Sequence[Record]) -> Inserted:
         stored, lost = 0, {}
-        for position, record in enumerate(records):
-            try:
-                stored += self._insert([record])
-            except _ROW_ERRORS as error:
-                lost[position] = f"{type(error).__name__}: {error}"
+        with self._database.atomic("IMMEDIATE"):
+            for position, record in enumerate(records):
+                try:
+                    with self._database.savepoint():
+                        stored += self._execute_inserts([record])
+                except _ROW_ERRORS as error:
+                    lost[position] = f"{type(error).__name__}: {error}"
+            counts = self._count(stored=stored, unpushed=stored)
+        self.row_counts = counts
         return Inserted(stored, lost)
 
-    def unpushed(self) -> Generator[UnpushedRow, None, None]:
+    def _execute_inserts(self, records: Sequence[Record]) -> int:
+        cursor = self._database.cursor()
+        stored = 0
+        for sql, values in statements.inserts(records):
+            cursor.execute(sql, values)
+            stored += cursor.rowcount
+        return stored
+
+    def unpushed(self, among: IdRanges | None = None) -> Generator[UnpushedRow, None, None]:
         """Rows no remote has confirmed or refused, all kinds together, oldest first.
 
-        Any thread. Close the iterator before talking to the network: a half-read one pins the
-        write-ahead log.
+        With `among` only those of an earlier batch. Any thread. Close the iterator before talking
+        to the network: a half-read one pins the write-ahead log.
         """
         with self._reader.connection_context():
-            yield from heapq.merge(*map(self._unpushed_of, KINDS), key=lambda row: row.received_at)
+            last_ids = dict.fromkeys(KINDS, statements.LAST_ID if among is None else 0)
+            last_ids.update((kind, last) for kind, (_, last) in (among or {}).items())
+            yield from heapq.merge(
+                *(self._unpushed_of(kind, last) for kind, last in last_ids.items()),
+                key=lambda row: row.received_at,
+            )
 
-    def _unpushed_of(self, kind: type[Event]) -> Iterator[UnpushedRow]:
+    def _unpushed_of(self, kind: type[Event], last_id: int) -> Iterator[UnpushedRow]:
         with closing(self._reader.cursor()) as cursor:
-            for row_id, received_at, *values in cursor.execute(self._unpushed_sql[kind]):
+            for row_id, received_at, *values in cursor.execute(
+                self._unpushed_sql[kind], (last_id,)
+            ):
                 yield UnpushedRow(kind, row_id, received_at, values)
 
     def mark_pushed(self, ranges: IdRanges, attempt: PushAttempt) -> int:
@@ -216,6 +243,11 @@ class Store:
         except OSError:
             return 0
 
+    def close_damaged(self, why: str) -> None:
+        """Closes; the next `open` moves the file aside."""
+        self._damage = why
+        self._database.close()
+
     def close(self) -> None:
         """Writes the log back into the file, truncates it and closes. Never raises."""
         with closing(self._lock):
@@ -228,12 +260,3 @@ class Store:
             except peewee.DatabaseError:
                 pass  # the log is replayed at the next start
             self._database.close()
-
-    def _sql_of_unpushed(self, kind: type[Event]) -> str:
-        fields = [kind._meta.fields[name] for name in ("id", "received_at", *kind.stored_columns())]
-        query = (
-            kind.select(*fields)
-            .where(kind.pushed_at.is_null(), kind.push_error.is_null())
-            .order_by(kind.id)
-        )
-        return str(query.bind(self._reader).sql()[0])

@@ -50,11 +50,21 @@ class InstanceLock:
 
 
 def create_private(path: Path) -> None:
-    """Creates the file with mode 0600, which SQLite gives its companions too, if there is none."""
+    """Gives the file mode 0600, which SQLite gives its companions too; creates it if needed."""
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
-        return
+        if path.is_file() and path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of the file, None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def quarantine(path: Path, why: str) -> str:
@@ -62,7 +72,9 @@ def quarantine(path: Path, why: str) -> str:
 
     Raises OSError when the folder does not let it. SQLite must not have the file open.
     """
-    suffix = time.strftime(".corrupt-%Y%m%dT%H%M%SZ", time.gmtime())
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    names = (f".corrupt-{moment}{more}" for more in ("", *(f"-{n}" for n in range(2, 100))))
+    suffix = next(name for name in names if not path.with_name(path.name + name).exists())
     aside = path.with_name(path.name + suffix)
     os.rename(path, aside)
     for companion in ("-wal", "-shm"):

@@ -1,5 +1,6 @@
 """Reads the times agents send. Inside, a time is an integer: milliseconds since the epoch, UTC."""
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -27,10 +28,9 @@ def parse_ms(value: str | float) -> int:
     Raises EventError, without a field.
     """
     if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
+        if re.fullmatch(r"-?\d+(\.\d+)?([eE]\+?\d{1,3})?", value, re.ASCII) is None:
             return _parse_iso_ms(value)
+        number = float(value)
     else:
         number = value
     milliseconds = number * 1000 if abs(number) < SECONDS_BELOW else number

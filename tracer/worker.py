@@ -17,7 +17,7 @@ AFTER_FAILURE_S: Final = 1.0
 """Pause after a job raised: a fault that stays must not become a busy loop."""
 
 Job = Callable[[], float | None]
-"""One step. May return the seconds until its next run, in place of the regular interval."""
+"""One step. Returns None, or, when it failed, the seconds until the next try."""
 
 
 class WorkerState(TypedDict):
@@ -102,9 +102,11 @@ class Worker:
         delay_s: float | None
         try:
             delay_s = job()
-            self.last_ok_at = now_ms()
         except Exception:
-            self.failures += 1
             delay_s = max(AFTER_FAILURE_S, interval_s)
             log.exception("%s failed", self.name)
+        if delay_s is None:
+            self.last_ok_at = now_ms()
+        else:
+            self.failures += 1
         self._due_at[scheduled] = time.monotonic() + (interval_s if delay_s is None else delay_s)

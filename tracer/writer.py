@@ -22,6 +22,8 @@ RETRY_OPEN_S: Final = 10.0
 RETRY_LOCKED_S: Final = 0.1
 """A predecessor that leaves, at a reload, holds the lock for moments."""
 RETRY_WRITE_S: Final = 0.5
+CLOSE_S: Final = 0.1
+"""What `finish` keeps of its time for counting losses and closing."""
 JOB_TIMEOUT_S: Final = 30.0
 
 WriteJob = Callable[[Store], Any]
@@ -33,7 +35,8 @@ class _Request:
         self.job = job
         self.done = threading.Event()
         self.result: Any = None
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
+        self.is_cancelled = False
 
 
 class Writer:
@@ -54,27 +57,34 @@ class Writer:
         self._report = report
         self._requests: deque[_Request] = deque()
         self._committed_at = 0.0
-        self._locked_since: float | None = None
 
     def run_once(self) -> float | None:
         """One step: open the store, or wait for something to write and write it.
 
-        Blocks up to `IDLE_WAIT_S`. Returns the wait before the next try after a failure.
+        Blocks up to `IDLE_WAIT_S`. Returns the wait before the next try after a failure, else None.
         """
         if not self._store.is_open:
             return self._open()
         records = self._intake.take(
             not_before=self._committed_at + self._pace_s, timeout_s=IDLE_WAIT_S
         )
+        if self._store.is_gone():
+            self._store.close()
+            self._store.notices.append("the database file was deleted or replaced: began anew")
+            return self._open()
         try:
             if records:
                 self._commit(records)
-            while self._requests:
-                self._serve(self._requests.popleft())
         except Exception as error:
-            return self._write_failed(error)
-        self._set_status("ok")
-        return 0.0
+            self._write_failed(error)
+            return RETRY_WRITE_S
+        else:
+            self._set_status("ok")
+            return None
+        finally:
+            # Also after a failure: a delete may be what makes room.
+            while self._requests and self._store.is_open:
+                self._serve(self._requests.popleft())
 
     def perform(self, job: WriteJob, timeout_s: float = JOB_TIMEOUT_S) -> Any:
         """Has the writer run `job` and gives its result or raises its error. Blocks; any thread.
@@ -85,6 +95,7 @@ class Writer:
         self._requests.append(request)
         self._intake.wake()
         if not request.done.wait(timeout_s):
+            request.is_cancelled = True
             raise StoreError(f"the write was not done within {timeout_s:g} s")
         if request.error is not None:
             raise request.error
@@ -92,8 +103,8 @@ class Writer:
 
     def finish(self, by: float) -> None:
         """Drains the intake, until `by` (monotonic), and closes the store. The last step."""
-        while self._store.is_open and len(self._intake) and time.monotonic() < by:
-            if self.run_once():
+        while self._store.is_open and len(self._intake) and time.monotonic() < by - CLOSE_S:
+            if self.run_once() is not None:
                 self._intake.drained(timeout_s=0.05)  # a failed write: breathe before the retry
         lost = self._intake.abandon()
         if lost:
@@ -108,43 +119,48 @@ class Writer:
         self._intake.settle(len(records), inserted.stored, inserted.lost)
 
     def _serve(self, request: _Request) -> None:
+        if request.is_cancelled:  # its thread was told that it failed
+            return
         try:
             request.result = request.job(self._store)
         except Exception as error:
             request.error = error
+            self._distrust_after(error)
         request.done.set()
 
-    def _open(self) -> float:
+    def _open(self) -> float | None:
+        # A write was meant for the file as it was: after a quarantine its ids name other rows.
+        self._requests.clear()
         try:
             self._store.open()
         except StoreLocked as error:
-            self._locked_since = self._locked_since or time.monotonic()
-            if time.monotonic() - self._locked_since < RETRY_OPEN_S:
-                return RETRY_LOCKED_S
             self._refuse(str(error))
             return RETRY_LOCKED_S
         except StoreError as error:
             self._refuse(str(error))
             return RETRY_OPEN_S
-        self._locked_since = None
         self._set_status("ok")
         self._intake.admit()
         while self._store.notices:
             self._report(self._store.notices.pop(0))
-        return 0.0
+        return None
 
     def _refuse(self, why: str) -> None:
         self._set_status(why)
         self._intake.refuse(why)
 
-    def _write_failed(self, error: Exception) -> float:
-        """The batch stays in the intake. After an I/O error the connection is not trusted again."""
+    def _write_failed(self, error: Exception) -> None:
+        """The batch stays in the intake."""
         self._set_status(store_file.explain(self._store.path, error))
         log.debug("write failed", exc_info=error)
-        names = list(store_file.error_names(error))
-        if store_file.is_corruption(error) or any("IOERR" in name for name in names):
+        self._distrust_after(error)
+
+    def _distrust_after(self, error: Exception) -> None:
+        """After an I/O error the connection is not trusted again, after damage the file."""
+        if store_file.is_corruption(error):
+            self._store.close_damaged(store_file.explain(self._store.path, error))
+        elif any("IOERR" in name for name in store_file.error_names(error)):
             self._store.close()
-        return RETRY_WRITE_S
 
     def _set_status(self, status: str) -> None:
         if status != self.database_status:

@@ -46,8 +46,11 @@ def test_a_bare_retention_counts_days():
         ("TRACE_PORT", "9０90"),
         ("TRACE_PUSH_INTERVAL", "5 minutes"),
         ("TRACE_PUSH_INTERVAL", "0"),
+        ("TRACE_PUSH_INTERVAL", "99999d"),
+        ("TRACER_PORT", "x"),
         ("TRACE_MAX_BODY_BYTES", "-1"),
         ("TRACE_MAX_BODY_BYTES", "5TB"),
+        ("TRACE_MAX_BODY_BYTES", "99999999GB"),
         ("TRACE_QUEUE_CAPACITY", "0"),
         ("TRACE_LOG_LEVEL", "loud"),
         ("TRACE_REDACT", "perhaps"),
@@ -64,6 +67,12 @@ def test_an_unreadable_value_names_variable_value_and_what_is_accepted(name, val
     assert value in str(error.value)
     assert "expected" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_value_that_is_no_text_is_refused_and_a_path_is_absolute():
+    with pytest.raises(SettingsError, match="UTF-8"):
+        load({"TRACE_AGENT_ID": "\udcff"})
+    assert load({"TRACE_DB_PATH": ":memory:"}).db_path.is_absolute()
 
 
 def test_port_applies_to_addresses_without_one():
@@ -111,6 +120,21 @@ def test_a_secret_can_come_from_a_file_and_is_never_shown(tmp_path):
     assert "s3cret" not in repr(settings)
     assert "t0k" not in repr(settings)
     assert not settings.warnings
+
+
+def test_a_file_wins_over_an_older_spelling_and_over_an_empty_variable(tmp_path):
+    secret = tmp_path / "key"
+    secret.write_text("new")
+    settings = load(
+        {
+            "TRACE_PUSH_API_KEY": "",
+            "TRACE_PUSH_API_KEY_FILE": str(secret),
+            "TRACER_PUSH_API_KEY": "old",
+            "TRACE_API_KEY_FILE": "",
+        }
+    )
+    assert settings.push_api_key == "new"
+    assert settings.api_key == ""
 
 
 def test_errors_about_secrets_do_not_quote_them(tmp_path):

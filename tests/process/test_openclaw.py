@@ -24,7 +24,7 @@ def captured():
 
 
 def expected_trace_id(kind, event):
-    pair = f"{event['trace']['traceId']}:{event['trace']['spanId']}"
+    pair = f"32:{event['trace']['traceId']}:{event['trace']['spanId']}"
     return str(uuid.uuid5(NAMESPACE, f"{kind}:{pair}"))
 
 

@@ -72,6 +72,20 @@ def test_a_reload_under_load_loses_nothing_and_goes_on(tmp_path, conf):
         assert server.stop()[0] == 0
 
 
+def test_a_stop_soon_after_a_reload_is_in_time(tmp_path, remote):
+    """A worker that has a successor leaves the push to it."""
+    remote.answer = hang
+    with Gunicorn(tmp_path, TRACE_PUSH_ENDPOINT=remote.url) as server:
+        assert server.post("/v1/events", {"name": "n"})[0] == 202
+        (old,) = server.worker_pids
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: server.worker_pids and old not in server.worker_pids)
+        assert remote.headers == []
+        code, seconds = server.stop()
+    assert code == 0
+    assert seconds < BUDGET_S + 1
+
+
 def test_a_stop_right_after_the_start_is_not_lost(tmp_path, conf):
     """The worker may not have its signal handlers yet."""
     for _ in range(3):
@@ -144,7 +158,10 @@ def test_a_short_budget_is_kept(tmp_path, remote):
     remote.answer = hang
     with Gunicorn(tmp_path, TRACE_PUSH_ENDPOINT=remote.url, TRACE_SHUTDOWN_TIMEOUT="1s") as server:
         assert server.post("/v1/events", {"name": "n"})[0] == 202
-        code, seconds = server.stop()
+        with socket.create_connection(("127.0.0.1", server.port)) as stalled:
+            stalled.sendall(HEAD)
+            code, seconds = server.stop()
+    assert not (tmp_path / "trace.db-wal").exists()
     assert (code, len(server.rows("SELECT id FROM custom_events"))) == (0, 1)
     assert seconds < 2
 

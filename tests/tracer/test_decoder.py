@@ -150,6 +150,12 @@ def test_long_text_is_cut_on_a_character_and_its_size_recorded():
     assert json.loads(long_name["metadata"]) == {"truncated": {"model": 5000}}
 
 
+def test_ids_that_differ_only_in_what_is_cut_are_two_events():
+    rows = [read(CustomEvent, {"name": "n", "trace_id": "x" * 5000 + end}) for end in "ab"]
+    assert rows[0]["trace_id"] != rows[1]["trace_id"]
+    assert [len(row["otel_trace_id"]) for row in rows] == [4096, 4096]
+
+
 def test_a_lone_surrogate_is_replaced_not_refused():
     row = read(CustomEvent, b'{"name":"a\\ud83d","metadata":{"\\udc00":"\\ud83d\\ude00 \\ud83d"}}')
     assert row["name"] == "a\ufffd"

@@ -24,7 +24,7 @@ def test_a_uuid_is_kept_in_its_canonical_form():
 
 def test_a_pair_becomes_the_uuid5_of_the_pair_and_keeps_the_trace_id():
     identity = identify("llm_trace", HEX, "c327471cc058ba27")
-    assert identity.trace_id == str(uuid.uuid5(NAMESPACE, f"llm_trace:{HEX}:c327471cc058ba27"))
+    assert identity.trace_id == str(uuid.uuid5(NAMESPACE, f"llm_trace:32:{HEX}:c327471cc058ba27"))
     assert identity.otel_trace_id == HEX
     assert identify("llm_trace", HEX.upper(), "C327471CC058BA27").trace_id == identity.trace_id
     assert identify("llm_trace", HEX, "b5c23b1042b28b53").trace_id != identity.trace_id
@@ -36,6 +36,11 @@ def test_an_id_that_is_no_uuid_is_hashed_and_kept():
     assert identity.otel_trace_id == "run-42"
     assert identify("llm_trace", "run-42", None) == identity
     assert identify("llm_trace", "RUN-42", None).trace_id != identity.trace_id
+
+
+def test_pairs_that_differ_are_told_apart():
+    pairs = [("a:b", "c"), ("a", "b:c"), ("a", "B"), ("a", "b"), ("a:b", None), ("A", "b")]
+    assert len({identify("llm_trace", *pair).trace_id for pair in pairs}) == len(pairs)
 
 
 def test_a_span_without_a_trace_identifies_nothing():

@@ -20,7 +20,9 @@ def ledger():
 
 @pytest.fixture
 def intake(ledger):
-    return Intake(ledger, capacity=10, max_bytes=1000, batch_size=4)
+    made = Intake(ledger, capacity=10, max_bytes=1000, batch_size=4)
+    made.admit()
+    return made
 
 
 def refusal(intake, offered):
@@ -77,6 +79,16 @@ def test_no_promise_is_given_while_an_older_event_is_not_on_disk(intake, monkeyp
     assert error.value.reason is Rejection.UNAVAILABLE
     intake.settle(1, stored=1)
     intake.offer(records(1))
+
+
+def test_until_admitted_and_once_closed_nothing_gets_in(ledger):
+    intake = Intake(ledger, capacity=10, max_bytes=1000, batch_size=4)
+    assert refusal(intake, records(1)) is Rejection.UNAVAILABLE
+    intake.close()
+    intake.admit()
+    intake.refuse("something else")
+    with pytest.raises(NotTaken, match="shutting down"):
+        intake.offer(records(1))
 
 
 def test_after_refuse_nothing_gets_in(intake):

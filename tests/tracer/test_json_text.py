@@ -93,4 +93,4 @@ def test_mending_leaves_escaped_backslashes_alone():
 def test_merging_overwrites_nothing():
     raw = {name: msgspec.Raw(name.encode()) for name in ("a", "b")}
     merged = json_text.merge({"a": raw["a"], "event.a": raw["a"]}, {"a": raw["b"], "b": raw["b"]})
-    assert list(merged) == ["a", "event.a", "event.event.a", "b"]
+    assert list(merged) == ["a", "event.a", "event.a.2", "b"]

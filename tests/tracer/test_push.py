@@ -124,11 +124,41 @@ def test_an_answer_lost_after_storing_sends_the_same_batch_with_the_same_id(
 
     remote.answer = store_and_hang_up
     push.run_once()
+    fill(1)  # what arrives meanwhile goes with the next batch
     remote.answer = 200
     push.run_once()
-    assert [batch["batch_id"] for batch in remote.batches] == [remote.batches[0]["batch_id"]] * 2
-    assert set(remote.seen.values()) == {2}
+    first, again, rest = remote.batches
+    assert first["batch_id"] == again["batch_id"]
+    assert first["events"] == again["events"]
+    assert len(rest["events"]) == 3
+    assert sorted(remote.seen.values()) == [1] * 3 + [2] * 6
     assert store.row_counts["unpushed"] == 0
+
+
+def test_a_pass_ends_though_events_keep_arriving(push, store, remote, fill):
+    fill(1)
+
+    def confirm_while_more_arrives(handler, body):
+        remote.keep(body)
+        store_more.append(1)
+        handler.send_response(200)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    store_more = []
+    deliver = push._write
+    push._write = lambda job: (fill(1), deliver(job))
+    remote.answer = confirm_while_more_arrives
+    assert push.run_once() is None
+    assert len(remote.batches) == 1
+    assert store.row_counts["unpushed"] == 3
+
+
+def test_after_the_end_no_request_is_begun(push, remote, fill):
+    fill(1)
+    push.end_by(0)
+    push.run_once()
+    assert remote.headers == []
 
 
 def test_losses_are_told_once(push, remote, ledger, fill):

@@ -28,6 +28,14 @@ def test_a_2xx_confirms_and_carries_key_and_batch_id(remote):
     assert headers["path"] == "/ingest?token=s3cret"
 
 
+def test_the_key_wins_over_a_user_in_the_url(remote):
+    url = remote.url.replace("http://", "http://user:pass@")
+    client = Remote(url, api_key="k3y")
+    assert client.send(BODY, "batch-1", 5).outcome is Outcome.CONFIRMED
+    client.close()
+    assert remote.headers[0]["Authorization"] == "Bearer k3y"
+
+
 def test_gzip_is_announced_and_readable(remote):
     assert send(remote, gzip_bodies=True).outcome is Outcome.CONFIRMED
     assert remote.headers[0]["Content-Encoding"] == "gzip"

@@ -81,6 +81,23 @@ def test_one_bad_row_costs_only_itself(store, decoders):
     assert_counted(store)
 
 
+def test_a_full_disk_amid_a_rescue_stores_nothing_of_the_batch(store, decoders):
+    """Else a second try would count as duplicates what the first had stored."""
+    row = list(calls(decoders, 1)[0].row)
+    row[LlmTrace.stored_columns().index("model")] = None
+    small, bad = calls(decoders, 2), calls(decoders, 1)[0]._replace(row=tuple(row))
+    large = calls(decoders, 1, input_text="x" * 9000, output_text="x" * 9000)
+    (pages,) = store._database.execute_sql("PRAGMA page_count").fetchone()
+    store._database.execute_sql(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises((sqlite3.OperationalError, peewee.OperationalError)):
+        store.insert([*small, bad, *large])
+    assert query(store, "SELECT count(*) FROM llm_traces") == [(0,)]
+    store._database.execute_sql("PRAGMA max_page_count = 100000")
+    inserted = store.insert([*small, bad, *large])
+    assert (inserted.stored, list(inserted.lost)) == (3, [2])
+    assert_counted(store)
+
+
 def test_a_full_database_is_no_row_error(store, decoders):
     (pages,) = store._database.execute_sql("PRAGMA page_count").fetchone()
     store._database.execute_sql(f"PRAGMA max_page_count = {pages}")
@@ -107,6 +124,12 @@ def test_unpushed_rows_come_oldest_first_over_all_kinds(store, decoders):
     assert [row.received_at for row in rows] == [1000, 1001, 1001, 1002]
 
 
+def test_rows_of_an_earlier_batch_can_be_read_again_without_newer_ones(store, decoders):
+    store.insert(calls(decoders, 3))
+    store.insert([decoders[CustomEvent].decode(b'{"name":"n"}', 1000)])
+    assert [row.id for row in store.unpushed({LlmTrace: (1, 2)})] == [1, 2]
+
+
 def test_a_half_read_pass_leaves_no_reader_behind(store, decoders):
     """A reader would pin the write-ahead log and let it grow without bound."""
     store.insert(calls(decoders, 50))
@@ -119,9 +142,9 @@ def test_a_half_read_pass_leaves_no_reader_behind(store, decoders):
 
 def test_the_unpushed_are_found_by_their_index(store):
     for kind in KINDS:
-        plan = store._database.execute_sql("EXPLAIN QUERY PLAN " + store._unpushed_sql[kind])
+        plan = store._database.execute_sql("EXPLAIN QUERY PLAN " + store._unpushed_sql[kind], (9,))
         steps = [row[3] for row in plan.fetchall()]
-        assert steps == [f"SCAN t1 USING INDEX {kind._meta.table_name}_unpushed"]
+        assert steps == [f"SEARCH t1 USING INDEX {kind._meta.table_name}_unpushed (id<?)"]
 
 
 def test_marking_a_range_and_its_log_row_are_one_transaction(store, decoders):

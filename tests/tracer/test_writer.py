@@ -1,8 +1,12 @@
+import shutil
+import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
+from tests.support import wait_until
 from tracer import writer as writer_module
 from tracer.errors import StoreError
 from tracer.events import CustomEvent
@@ -56,11 +60,13 @@ def limit_pages(writer, count):
 def test_the_first_step_opens_the_store_later_ones_commit_batches(make, intake, ledger, decoders):
     writer = make()
     assert writer.database_status == "opening"
-    offer(intake, decoders, 25)
-    assert writer.run_once() == 0
+    with pytest.raises(NotTaken, match="not open yet"):
+        offer(intake, decoders)
+    assert writer.run_once() is None
     assert writer.database_status == "ok"
+    offer(intake, decoders, 25)
     for left in (15, 5, 0):
-        assert writer.run_once() == 0
+        assert writer.run_once() is None
         assert len(intake) == left
     assert ledger.counts()["stored"] == 25
     assert writer._store.row_counts["stored"] == 25
@@ -87,7 +93,7 @@ def test_a_failed_commit_loses_nothing_and_says_why(make, intake, ledger, decode
     assert intake.trouble == writer.database_status
     assert len(intake) == 1
     limit_pages(writer, 100000)
-    assert writer.run_once() == 0
+    assert writer.run_once() is None
     assert writer.database_status == "ok"
     assert ledger.counts()["stored"] == 1
     assert ledger.counts()["lost"] == {}
@@ -128,6 +134,99 @@ def test_other_threads_have_their_writes_done_here(make):
     assert results == [threading.get_ident(), "done"]
 
 
+def test_other_writes_are_done_while_commits_fail(make, intake, decoders):
+    """One of them may be what makes room."""
+    writer = make()
+    writer.run_once()
+    limit_pages(writer, 1)
+    intake.offer([decoders[CustomEvent].decode(b'{"name":"n","x":"' + b"x" * 99999 + b'"}', 1)])
+    done = []
+    asking = threading.Thread(
+        target=lambda: done.append(writer.perform(lambda store: limit_pages(writer, 99999), 5))
+    )
+    asking.start()
+    wait_until(lambda: writer._requests)
+    assert writer.run_once() == RETRY_WRITE_S
+    asking.join(5)
+    assert done == [None]
+    assert writer.run_once() is None
+    assert len(intake) == 0
+
+
+def test_a_write_whose_thread_gave_up_is_not_done(make):
+    writer = make()
+    calls = []
+    with pytest.raises(StoreError):
+        writer.perform(calls.append, 0.01)
+    writer._store.open()
+    writer.run_once()
+    assert calls == []
+    assert not writer._requests
+
+
+def test_damage_found_while_running_sets_the_file_aside(make, intake, ledger, notices, decoders):
+    writer = make()
+    writer.run_once()
+    offer(intake, decoders, 10)
+    writer.run_once()
+    root = "SELECT rootpage FROM sqlite_master WHERE name = 'custom_events_trace_id'"
+    database = writer._store._database
+    (page,) = database.execute_sql(root).fetchone()
+    writer._store.close()
+    with open(writer._store.path, "r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xa5" * 4096)
+    writer.run_once()
+    offer(intake, decoders)
+    assert writer.run_once() == RETRY_WRITE_S
+    assert "damaged" in writer.database_status
+    assert writer.run_once() is None
+    assert "moved aside" in notices[0]
+    assert writer.run_once() is None
+    assert len(intake) == 0
+    assert writer._store.row_counts["stored"] == 1
+
+
+@pytest.mark.parametrize("gone", ["deleted", "replaced", "folder"])
+def test_a_file_that_is_gone_is_noticed_and_nothing_more_is_lost(
+    make, intake, ledger, notices, decoders, tmp_path, gone
+):
+    writer = make(tmp_path / "data" / "trace.db")
+    writer.run_once()
+    offer(intake, decoders, 3)
+    writer.run_once()
+    path = writer._store.path
+    if gone == "folder":
+        shutil.rmtree(path.parent)
+    else:
+        path.unlink()
+    if gone == "replaced":
+        path.write_bytes(b"")
+    offer(intake, decoders, 2)
+    writer.run_once()
+    assert "deleted or replaced" in notices[0]
+    writer.run_once()
+    assert len(intake) == 0
+    assert ledger.counts()["stored"] == 5
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM custom_events").fetchone() == (2,)
+
+
+def test_a_damaged_file_that_cannot_be_moved_is_explained(make, intake, tmp_path, monkeypatch):
+    (tmp_path / "trace.db").write_bytes(b"no database " * 1000)
+    monkeypatch.setattr("os.rename", lambda *_: (_ for _ in ()).throw(OSError(16, "busy")))
+    writer = make()
+    assert writer.run_once() == RETRY_OPEN_S
+    assert "cannot be moved aside: busy" in writer.database_status
+
+
+def test_a_store_that_opens_after_the_stop_admits_nothing(make, intake, decoders):
+    intake.close()
+    make().run_once()
+    with pytest.raises(NotTaken, match="shutting down"):
+        offer(intake, decoders)
+
+
 def test_a_write_that_nobody_does_times_out(make):
     with pytest.raises(StoreError, match="not done within"):
         make().perform(lambda store: None, 0.01)
@@ -144,25 +243,23 @@ def test_a_store_that_cannot_be_opened_refuses_events_and_is_tried_again(
     with pytest.raises(NotTaken, match="folder"):
         offer(intake, decoders)
     blocker.unlink()
-    assert writer.run_once() == 0
+    assert writer.run_once() is None
     offer(intake, decoders)
     writer.run_once()
     assert len(intake) == 0
 
 
-def test_a_predecessors_lock_is_waited_for_before_events_are_refused(
-    make, intake, decoders, monkeypatch
-):
+def test_while_another_instance_has_the_database_nothing_is_promised(make, intake, decoders):
     first, second = make(), make()
     first.run_once()
     assert second.run_once() == RETRY_LOCKED_S
-    offer(intake, decoders)  # still taken: the lock may be free in a moment
-    monkeypatch.setattr(writer_module, "RETRY_OPEN_S", 0)
-    second.run_once()
     assert "another running instance" in second.database_status
+    with pytest.raises(NotTaken, match="another running instance"):
+        offer(intake, decoders)
     first.finish(time.monotonic() + 5)
-    assert second.run_once() == 0
+    assert second.run_once() is None
     assert second.database_status == "ok"
+    offer(intake, decoders)
 
 
 def test_damage_found_while_opening_is_reported(make, notices, tmp_path):

@@ -1,18 +1,26 @@
 """From a request to the texts of its events: reading, decompressing, splitting. All bounded."""
 
+import io
 import zlib
-from collections.abc import Callable
 from typing import Any, Final
 
 import falcon
 import msgspec
+from gunicorn.http.errors import ParseException
 from msgspec import Raw
 
+from tracer import json_text
 from tracer.errors import EventError
 from tracer.ledger import Rejection
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
+
+MAX_EVENTS: Final = 10_000
+"""Most events in one body, however large the queue."""
+
+MAX_GZIP_MEMBERS: Final = 64
+"""Each further member copies what is left of the body."""
 
 _GZIP: Final = 31
 """zlib's window bits for "gzip only"."""
@@ -48,6 +56,8 @@ def read(request: falcon.Request, max_bytes: int) -> bytes:
         body: bytes = request.env["wsgi.input"].read(max_bytes + 1 if length is None else length)
     except OSError as error:
         raise EventError(Rejection.INCOMPLETE, "the body did not arrive in time") from error
+    except ParseException as error:  # the server's, for chunks that are none
+        raise EventError(Rejection.INCOMPLETE, f"the body is malformed: {error}") from error
     if len(body) > max_bytes:
         raise _too_large(max_bytes)
     if length is not None and len(body) < length:
@@ -61,7 +71,7 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
     """All members of the gzip file, as RFC 1952 allows several."""
     parts: list[bytes] = []
     room = max_bytes + 1
-    while body:
+    for _ in range(MAX_GZIP_MEMBERS):
         member = zlib.decompressobj(_GZIP)
         try:
             part = member.decompress(body, room)
@@ -74,37 +84,51 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
         if not member.eof:
             raise EventError(Rejection.INCOMPLETE, "the gzip body is cut off")
         body = member.unused_data
-    return b"".join(parts)
+        if not body:
+            return b"".join(parts)
+    raise EventError(
+        Rejection.INCOMPLETE, f"the gzip body has more than {MAX_GZIP_MEMBERS} members"
+    )
 
 
-def splitter(max_events: int) -> Callable[[bytes, str], list[bytes]]:
-    """A function from body and media type to the texts of the events, each not yet checked.
+class Splitter:
+    """Splits bodies into the texts of their events, each not yet checked.
 
-    It raises EventError when the body as a whole cannot be read. An array is decoded into a struct
-    with one place per event that may come: that splits at the speed of C and stops at the first
-    one too many, where a list would first grow to the size of the body.
+    An array is decoded into a struct with one place per event that may come: that splits at the
+    speed of C and stops at the first one too many, where a list would grow to the size of the body.
     """
-    places = [(f"event_{n}", Raw, Raw()) for n in range(max_events)]
-    array: Any = msgspec.defstruct("Events", places, array_like=True, forbid_unknown_fields=True)
-    decode_array = msgspec.json.Decoder(array).decode
 
-    def split(body: bytes, media: str) -> list[bytes]:
+    def __init__(self, max_events: int) -> None:
+        self._max_events = min(max_events, MAX_EVENTS)
+        places = [(f"event_{n}", Raw, Raw()) for n in range(self._max_events)]
+        array: Any = msgspec.defstruct(
+            "Events", places, array_like=True, forbid_unknown_fields=True
+        )
+        self._decode_array = msgspec.json.Decoder(array).decode
+
+    def split(self, body: bytes, media: str) -> list[bytes]:
+        """Raises EventError when the body as a whole cannot be read."""
         if media == NDJSON:
-            texts = _split_lines(body, max_events)
+            texts = self._split_lines(body)
         elif body.lstrip(b" \t\r\n")[:1] == b"[":
-            texts = split_array(body)
+            texts = self._split_array(body)
         else:
             texts = [body] if body.strip() else []
         if not texts:
             raise EventError(Rejection.EMPTY, "the body holds no event")
         return texts
 
-    def split_array(body: bytes) -> list[bytes]:
+    def _split_array(self, body: bytes) -> list[bytes]:
         try:
             body.decode()
-            elements = msgspec.structs.astuple(decode_array(body))
+            try:
+                events = self._decode_array(body)
+            except msgspec.ValidationError:
+                raise
+            except msgspec.DecodeError:
+                events = self._decode_array(json_text.mend(body))
         except msgspec.ValidationError:
-            raise _too_many(max_events) from None
+            raise _too_many(self._max_events) from None
         except UnicodeDecodeError as error:
             raise EventError(
                 Rejection.INVALID_UTF8, f"invalid UTF-8 at byte {error.start}"
@@ -113,16 +137,16 @@ def splitter(max_events: int) -> Callable[[bytes, str], list[bytes]]:
             raise EventError(Rejection.TOO_DEEP, "nested too deep") from None
         except msgspec.DecodeError as error:
             raise EventError(Rejection.NOT_JSON, str(error)) from None
-        return [text for element in elements if (text := bytes(element))]
+        return [text for element in msgspec.structs.astuple(events) if (text := bytes(element))]
 
-    return split
-
-
-def _split_lines(body: bytes, max_events: int) -> list[bytes]:
-    lines = [line for line in body.split(b"\n", max_events + 1) if line.strip()]
-    if len(lines) > max_events:
-        raise _too_many(max_events)
-    return lines
+    def _split_lines(self, body: bytes) -> list[bytes]:
+        lines: list[bytes] = []
+        for line in io.BytesIO(body):
+            if not line.isspace():
+                lines.append(line)
+            if len(lines) > self._max_events:
+                raise _too_many(self._max_events)
+        return lines
 
 
 def _too_large(max_bytes: int) -> EventError:

@@ -41,39 +41,49 @@ class Ingest:
     """The route of one kind of event."""
 
     def __init__(
-        self, decoder: EventDecoder, intake: Intake, ledger: Ledger, *, max_body_bytes: int
+        self,
+        decoder: EventDecoder,
+        splitter: body.Splitter,
+        intake: Intake,
+        ledger: Ledger,
+        *,
+        max_body_bytes: int,
     ) -> None:
         self._decoder = decoder
         self._intake = intake
         self._ledger = ledger
         self._max_body_bytes = max_body_bytes
-        self._split = body.splitter(intake.capacity)
+        self._splitter = splitter
 
     def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
         try:
             media = body.media_type(request)
-            texts = self._split(body.read(request, self._max_body_bytes), media)
+            texts = self._splitter.split(body.read(request, self._max_body_bytes), media)
         except EventError as error:
             self.refuse(response, Rejection(error.reason), str(error))
             return
-        receipt = None
+        except Exception:
+            self._ledger.reject(Rejection.INTERNAL)
+            raise
         try:
             if len(texts) > 1:
                 self._intake.check(len(texts))
-            records, faults = self._decode_all(texts)
-            if not records:
-                _answer(response, falcon.HTTP_400, [], faults)
-                return
-            if _asks_to_wait(request):
-                receipt = Receipt(len(records))
-            self._intake.offer(records, receipt=receipt)
+            self._take(request, response, texts)
         except NotTaken as refusal:
             response.set_header("Retry-After", RETRY_AFTER_S)
             fault = Fault(index=None, field=None, message=str(refusal))
-            _answer(response, _STATUS[refusal.reason], [], [fault], len(texts) - 1)
+            _answer(response, _STATUS[refusal.reason], [], [fault], rejected=len(texts))
+
+    def _take(self, request: falcon.Request, response: falcon.Response, texts: list[bytes]) -> None:
+        """Queues the good events and answers. Raises NotTaken."""
+        records, faults = self._decode_all(texts)
+        if not records:
+            _answer(response, falcon.HTTP_400, [], faults, rejected=len(faults))
             return
+        receipt = Receipt(len(records)) if _asks_to_wait(request) else None
+        self._intake.offer(records, receipt=receipt)
         if receipt is None:
-            _answer(response, falcon.HTTP_202, records, faults)
+            _answer(response, falcon.HTTP_202, records, faults, rejected=len(faults))
         else:
             _answer_when_stored(response, receipt, records, faults)
 
@@ -81,7 +91,8 @@ class Ingest:
         """Answers a request whose body was not read; it counts as one received and one rejected."""
         self._ledger.reject(reason)
         status = _STATUS.get(reason, falcon.HTTP_400)
-        _answer(response, status, [], [Fault(index=None, field=None, message=message)])
+        fault = Fault(index=None, field=None, message=message)
+        _answer(response, status, [], [fault], rejected=1)
 
     def _decode_all(self, texts: list[bytes]) -> tuple[list[Record], list[Fault]]:
         received_at = now_ms()
@@ -110,11 +121,12 @@ def _answer(
     status: str,
     records: list[Record],
     faults: list[Fault],
-    more_rejected: int = 0,
+    *,
+    rejected: int,
 ) -> None:
     answer: dict[str, Any] = {
         "accepted": len(records),
-        "rejected": len(faults) + more_rejected,
+        "rejected": rejected,
         "trace_ids": [record.trace_id for record in records],
         "errors": faults,
     }
@@ -130,9 +142,13 @@ def _answer_when_stored(
     that sending them again is safe.
     """
     response.set_header("Preference-Applied", "wait")
-    if receipt.wait(WAIT_S) and not receipt.lost:
-        _answer(response, falcon.HTTP_200, records, faults)
-        return
-    response.set_header("Retry-After", RETRY_AFTER_S)
-    faults.append(Fault(index=None, field=None, message=f"not stored within {WAIT_S:g} s"))
-    _answer(response, falcon.HTTP_503, records, faults, -1)
+    rejected = len(faults)
+    status, problem = falcon.HTTP_200, None
+    if not receipt.wait(WAIT_S):
+        status, problem = falcon.HTTP_503, f"not stored within {WAIT_S:g} s"
+        response.set_header("Retry-After", RETRY_AFTER_S)
+    elif receipt.lost:
+        status, problem = falcon.HTTP_503, f"the database refused {receipt.lost} of the events"
+    if problem is not None:
+        faults.append(Fault(index=None, field=None, message=problem))
+    _answer(response, status, records, faults, rejected=rejected)

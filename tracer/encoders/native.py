@@ -22,12 +22,15 @@ _encoder = msgspec.json.Encoder()
 
 
 class Batch(NamedTuple):
-    """A body ready to send the first and last id of each kind that is in it, and how many rows."""
+    """A body ready to send, the first and last id of each kind in it, the number of its rows, and
+    whether rows are left that did not fit.
+    """
 
     batch_id: str
     body: bytes
     ranges: dict[type[Event], tuple[int, int]]
     size: int
+    has_more: bool
 
 
 def encode_batch(
@@ -46,18 +49,17 @@ def encode_batch(
     events: list[bytes] = []
     ranges: dict[type[Event], tuple[int, int]] = {}
     digest = hashlib.sha256()
-    size = _ENVELOPE_BYTES
+    size, has_more = _ENVELOPE_BYTES, False
     for row in rows:
         event = _encode_event(row)
         size += len(event) + 1
-        if events and size > max_bytes:
+        has_more = len(events) == MAX_BATCH_EVENTS or (bool(events) and size > max_bytes)
+        if has_more:
             break
         events.append(event)
         first, _ = ranges.get(row.kind, (row.id, row.id))
         ranges[row.kind] = (first, row.id)
         digest.update(row.values[0].encode())
-        if len(events) == MAX_BATCH_EVENTS:
-            break
     if not events:
         return None
     batch_id = str(uuid.UUID(bytes=digest.digest()[:16], version=5))
@@ -71,7 +73,7 @@ def encode_batch(
         }
     )
     body = b"".join((head[:-1], b',"events":[', b",".join(events), b"]}"))
-    return Batch(batch_id, body, ranges, len(events))
+    return Batch(batch_id, body, ranges, len(events), has_more)
 
 
 def _struct_of(kind: type[Event]) -> Any:

@@ -4,6 +4,7 @@ import pytest
 from falcon import testing
 
 from tracer.api.app import create_app
+from tracer.api.body import Splitter
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
@@ -17,9 +18,13 @@ class Api:
     def __init__(self, decoders, *, capacity=20, max_body_bytes=20000):
         self.ledger = Ledger()
         self.intake = Intake(self.ledger, capacity=capacity, max_bytes=10**6, batch_size=10)
+        self.intake.admit()
         self.status = {"status": "ok", "uptime_seconds": 1.0, "version": "0", "secret": "x"}
+        splitter = Splitter(capacity)
         ingest = {
-            kind.route: Ingest(decoder, self.intake, self.ledger, max_body_bytes=max_body_bytes)
+            kind.route: Ingest(
+                decoder, splitter, self.intake, self.ledger, max_body_bytes=max_body_bytes
+            )
             for kind, decoder in decoders.items()
         }
         guard = Guard(api_key="k3y", allowed_hosts=("agent.internal",))

@@ -58,6 +58,17 @@ def test_in_ndjson_a_bad_line_costs_only_itself(api):
     assert counts(api)["rejected"] == {"not_json": 1, "invalid_utf8": 1}
 
 
+def test_a_lone_surrogate_in_an_array_costs_nobody_anything(api):
+    answer = api.post(b'[%s, {"provider":"p","model":"m\\ud83d"}]' % CALL)
+    assert (answer.status_code, answer.json["accepted"]) == (202, 2)
+    assert "m\ufffd" in api.intake.take(not_before=0, timeout_s=0)[1].row
+
+
+def test_blank_lines_in_ndjson_count_for_nothing(api):
+    answer = api.post(b"\n\r\n  \n".join([CALL] * 15), media=NDJSON)
+    assert (answer.status_code, answer.json["accepted"]) == (202, 15)
+
+
 def test_with_no_good_event_it_is_400_in_the_same_form(api):
     answer = api.post(b'{"provider":"p"}')
     assert answer.status_code == 400
@@ -138,8 +149,10 @@ def test_too_large_is_413_before_and_after_decompression(api):
         assert "20000" in answer.json["errors"][0]["message"]
     bomb = gzip.compress(b"x" * 10**7)
     assert len(bomb) < 20000
+    many = gzip.compress(CALL) + gzip.compress(b"") * 300
+    assert api.post(many, Content_Encoding="gzip").status_code == 400
     assert api.post(bomb, Content_Encoding="gzip").status_code == 413
-    assert counts(api)["rejected"] == {"too_large": 3}
+    assert counts(api)["rejected"] == {"too_large": 3, "incomplete": 1}
 
 
 @pytest.mark.parametrize(
@@ -204,6 +217,8 @@ def test_prefer_wait_says_503_when_it_was_lost_or_takes_too_long(api, monkeypatc
     api.intake.settle(1, stored=0, lost=[0])
     waiting.join(5)
     assert answers[0].status_code == 503
+    assert "refused 1" in answers[0].json["errors"][0]["message"]
+    assert "retry-after" not in answers[0].headers
 
 
 def simulate_stream(api, stream, **extra):
@@ -253,6 +268,12 @@ def test_a_bug_of_ours_is_500_without_details(api, monkeypatch, caplog):
     assert answer.status_code == 500
     assert "ZeroDivision" not in answer.text
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_bug_while_reading_is_counted(api, monkeypatch):
+    monkeypatch.setattr("tracer.api.body.read", lambda *_: 1 / 0)
+    assert api.post(CALL).status_code == 500
+    assert counts(api)["rejected"] == {"internal": 1}
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

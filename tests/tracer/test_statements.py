@@ -1,6 +1,6 @@
 import json
 
-from tracer import inserts
+from tracer import statements
 from tracer.events import CustomEvent, LlmTrace
 
 
@@ -10,7 +10,7 @@ def test_rows_are_grouped_by_the_columns_they_have_and_no_null_is_bound(decoders
     call = json.dumps({"provider": "p", "model": "m"}).encode()
     records = [decoders[CustomEvent].decode(text, 1) for text in [plain, timed] * 43]
     records.append(decoders[LlmTrace].decode(call, 1))
-    made = list(inserts.statements(records))
+    made = list(statements.inserts(records))
     # 43 of each shape: 32 + 8 + 2 + 1
     assert len(made) == 9
     for sql, values in made:
