@@ -154,6 +154,9 @@ def post_fork(server, worker):
     # A stop that comes before the handlers are in place must wait for them, not get lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     os.umask(0o077)
+    # Each event is a few containers that live for milliseconds: the default of 700 would have the
+    # collector look at them over and over.
+    gc.set_threshold(20_000)
     worker.cfg.set("graceful_timeout", int(settings.shutdown_timeout * REQUESTS_SHARE))
     try:
         from wsgi import service

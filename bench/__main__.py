@@ -5,9 +5,16 @@ import platform
 import statistics
 import tempfile
 import time
+from pathlib import Path
 
 from bench import load
 from bench.server import Server
+
+
+def cpu_ticks():
+    """Stolen and all ticks so far (proc(5)): with stolen ones no latency means much."""
+    ticks = [int(part) for part in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+    return ticks[7], sum(ticks)
 
 
 def cpu_per_request_us(server, request, total):
@@ -27,6 +34,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=20)
     options = parser.parse_args()
 
+    started = cpu_ticks()
     show(f"Python {platform.python_version()}, {platform.machine()}", "measured", "goal")
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -41,8 +49,8 @@ def main():
         idle_percent = (ours.cpu_ns() - before) / options.seconds / 1e7
         show("idle CPU, % of one core", f"{idle_percent:.3f}", "≤ 0.2")
 
-        single(bare, ours, options.rounds)
-        batch(ours, options.rounds)
+        bare_us = single(bare, ours, options.rounds)
+        batch(ours, bare_us, options.rounds)
         _, latencies = load.run(
             ours.port, load.SINGLE, total=int(50 * options.seconds), connections=2, per_s=50
         )
@@ -52,10 +60,12 @@ def main():
             "p99 ≤ 5",
         )
         show_memory("after all this (> 50,000 events)", bare, ours, "≤ 52")
+    stolen, total = (after - before for after, before in zip(cpu_ticks(), started, strict=True))
+    show("CPU time stolen by other machines meanwhile, %", f"{100 * stolen / total:.1f}")
 
 
 def single(bare, ours, rounds, total=3000):
-    """Alternates, so that both see the same machine."""
+    """Alternates, so that both see the same machine; returns the CPU of a bare request in µs."""
     results = {bare: [], ours: []}
     for server in (bare, ours):
         load.run(server.port, load.SINGLE, total=500)
@@ -70,18 +80,22 @@ def single(bare, ours, rounds, total=3000):
             f"{load.percentile(latencies, 0.5):.2f} / {load.percentile(latencies, 0.99):.2f}",
         )
     ratios = [o[0] / b[0] for b, o in zip(results[bare], results[ours], strict=True)]
-    show(
-        "single POST: CPU, ratio to bare (median of rounds)",
-        f"{statistics.median(ratios):.2f}",
-        "≤ 1.25",
-    )
+    ratio = statistics.median(ratios)
+    show("single POST: CPU, ratio to bare (median of rounds)", f"{ratio:.2f}", "≤ 1.25")
+    return statistics.median(row[0] for row in results[bare])
 
 
-def batch(ours, rounds, total=150):
-    results = [cpu_per_request_us(ours, load.NDJSON_50, total) for _ in range(rounds)]
-    cpu_us, rate, _ = sorted(results)[rounds // 2]
-    show("NDJSON of 50: CPU µs per stored event", f"{cpu_us / 50:.1f}", "≤ 25")
-    show("NDJSON of 50: stored events per s", f"{rate * 50:.0f}")
+def batch(ours, bare_us, rounds, total=150):
+    """One client that waits for each commit: the rate at which nothing has to be refused."""
+    results = []
+    for _ in range(rounds):
+        before = ours.cpu_ns()
+        duration_s, _ = load.run(ours.port, load.NDJSON_50, total=total, connections=1)
+        results.append(((ours.cpu_ns() - before) / total / 50_000, total * 50 / duration_s))
+    cpu_us, rate = sorted(results)[rounds // 2]
+    show("NDJSON of 50: CPU µs per stored event", f"{cpu_us:.1f}", "≤ 25")
+    show("NDJSON of 50: the same, ratio to a bare request", f"{cpu_us / bare_us:.3f}")
+    show("NDJSON of 50: stored events per s", f"{rate:.0f}")
 
 
 def show_memory(when, bare, ours, goal):

@@ -31,7 +31,9 @@ def request_bytes(body, content_type):
 
 
 SINGLE = request_bytes(json.dumps(CALL).encode(), "application/json")
-NDJSON_50 = request_bytes("\n".join([json.dumps(CALL)] * 50).encode(), "application/x-ndjson")
+NDJSON_50 = request_bytes(
+    "\n".join([json.dumps(CALL)] * 50).encode(), "application/x-ndjson\r\nPrefer: wait"
+)
 
 
 def run(port, request, *, total, connections=4, per_s=None):

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from config.settings import Settings
-from tracer import __version__
+from tracer import __version__, store_file
 from tracer.decoder import EventDecoder
 from tracer.errors import EventError
 from tracer.events import KINDS, ErrorEvent
@@ -147,8 +147,8 @@ class Service:
             "uptime_seconds": round(time.monotonic() - self._started_at, 1),
             "sqlite_ok": sqlite_ok,
             "db_status": self.writer.database_status,
-            "db_size_bytes": self.store.size_bytes(),
-            "wal_size_bytes": self.store.size_bytes("-wal"),
+            "db_size_bytes": store_file.size_bytes(settings.db_path),
+            "wal_size_bytes": store_file.size_bytes(settings.db_path, "-wal"),
             "disk_percent": self._disk_percent(),
             "queue_depth": len(self.intake),
             "queue_capacity": settings.queue_capacity,

@@ -4,7 +4,6 @@ Methods that write belong to the writer thread, except where said otherwise.
 """
 
 import heapq
-import os
 import sqlite3
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -235,13 +234,6 @@ class Store:
         for name, change in changes.items():
             counts[name] = counts.get(name, 0) + change
         return counts
-
-    def size_bytes(self, companion: str = "") -> int:
-        """Size of the file, or of its `-wal`; 0 where there is none. Any thread."""
-        try:
-            return os.stat(f"{self.path}{companion}").st_size
-        except OSError:
-            return 0
 
     def close_damaged(self, why: str) -> None:
         """Closes; the next `open` moves the file aside."""

@@ -67,6 +67,14 @@ def identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def size_bytes(path: Path, companion: str = "") -> int:
+    """Size of the file, or of its `-wal`; 0 where there is none."""
+    try:
+        return os.stat(f"{path}{companion}").st_size
+    except OSError:
+        return 0
+
+
 def quarantine(path: Path, why: str) -> str:
     """Moves a damaged database aside, with its write-ahead log; a sentence about it.
 

@@ -131,8 +131,7 @@ def _answer(
         "errors": faults,
     }
     response.status = status
-    response.content_type = body.JSON
-    response.data = _encode(answer)
+    response.data = _encode(answer)  # JSON is the default type
 
 
 def _answer_when_stored(
