@@ -38,8 +38,8 @@ def main():
     show(f"Python {platform.python_version()}, {platform.machine()}", "measured", "goal")
     with (
         tempfile.TemporaryDirectory() as folder,
-        Server("bench/bare.conf.py", folder) as bare,
-        Server("gunicorn.conf.py", folder) as ours,
+        Server(folder, "bench/bare.conf.py") as bare,
+        Server(folder) as ours,
     ):
         show("first healthy answer, s", f"{ours.first_answer_s:.2f}", "≤ 1")
         time.sleep(2)

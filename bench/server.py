@@ -1,70 +1,19 @@
-"""Starts a real gunicorn and reads from the kernel what it costs."""
+"""A real gunicorn, and what the kernel says it costs."""
 
-import http.client
 import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-PROJECT = Path(__file__).parent.parent
+from tests.support.gunicorn import Gunicorn
+
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
-    """gunicorn with a configuration file of the project; a context manager."""
-
-    def __init__(self, conf, folder, environ=None):
-        self.port = free_port()
-        self.conf = conf
-        self.environ = {
-            "PATH": os.environ["PATH"],
-            "TRACE_BIND": f"127.0.0.1:{self.port}",
-            "TRACE_DB_PATH": str(Path(folder) / "bench.db"),
-            **(environ or {}),
-        }
-
-    def __enter__(self):
-        started = time.monotonic()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn.app.wsgiapp", "-c", self.conf],
-            cwd=PROJECT,
-            env=self.environ,
-            stderr=subprocess.DEVNULL,
-        )
-        self.first_answer_s = None
-        while time.monotonic() - started < 10:
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-                connection.request("GET", "/health")
-                status = connection.getresponse().status
-                connection.close()
-                if status in (200, 404):
-                    self.first_answer_s = time.monotonic() - started
-                    return self
-            except OSError:
-                pass
-            time.sleep(0.01)
-        raise RuntimeError(f"{self.conf} did not answer")
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(15)
+class Server(Gunicorn):
+    """Measures master and worker together."""
 
     @property
     def pids(self):
-        """Master and worker."""
-        master = self.process.pid
-        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        return [master, *map(int, children)]
+        return [self.process.pid, *self.worker_pids]
 
     def cpu_ns(self):
         """CPU time of master and worker, all their threads."""

@@ -28,7 +28,10 @@ _GZIP: Final = 31
 
 def media_type(request: falcon.Request) -> str:
     """The media type without its parameters; raises EventError unless it is one of ours."""
-    sent = (request.content_type or "").partition(";")[0].strip().lower()
+    sent: str = request.env.get("CONTENT_TYPE", "")
+    if sent == JSON:
+        return sent
+    sent = sent.partition(";")[0].strip().lower()
     if sent not in (JSON, NDJSON):
         raise EventError(
             Rejection.UNSUPPORTED_TYPE,
@@ -110,6 +113,8 @@ class Splitter:
         """Raises EventError when the body as a whole cannot be read."""
         if media == NDJSON:
             texts = self._split_lines(body)
+        elif body[:1] == b"{":
+            return [body]
         elif body.lstrip(b" \t\r\n")[:1] == b"[":
             texts = self._split_array(body)
         else:
