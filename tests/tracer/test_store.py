@@ -253,7 +253,8 @@ def test_a_damaged_database_is_moved_aside_and_a_new_one_begun(tmp_path, decoder
         assert store.row_counts["stored"] == 1
         (aside,) = [name for name in os.listdir(tmp_path) if name.endswith("Z")]
         assert ".corrupt-" in aside
-        assert (tmp_path / aside).read_bytes() == damaged
+        # All but the header, whose change counter opening may have moved on.
+        assert (tmp_path / aside).read_bytes()[100:] == damaged[100:]
         assert aside in store.notices[0]
     finally:
         store.close()
