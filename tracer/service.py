@@ -54,8 +54,12 @@ class Service:
         self.writer = Writer(
             self.store, self.intake, window_s=settings.batch_window, report=self._report_notice
         )
-        self.push = self._build_push() if settings.push_endpoint else None
         self._notices: list[str] = []
+        self.push = None
+        if settings.push_endpoint and settings.push_format == "json":
+            self.push = self._build_push()
+        elif settings.push_endpoint:
+            self._notices.append("TRACE_PUSH_FORMAT=otlp is not there yet: nothing is pushed")
         self._workers: list[Worker] = []
         self._started_at = time.monotonic()
         self._is_stopped = False
@@ -82,7 +86,7 @@ class Service:
     def start(self) -> None:
         """Starts the threads of this process and returns at once; the writer opens the store."""
         self._started_at = time.monotonic()
-        for warning in self.settings.warnings:
+        for warning in (*self.settings.warnings, *self._notices):
             log.warning("%s", warning)
         writer = Worker("writer", at_stop=self.writer.finish, wake=self.intake.wake)
         writer.every(0, self.writer.run_once)

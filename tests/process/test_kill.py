@@ -40,8 +40,8 @@ def assert_intact(server):
     assert_balanced(server.health()["events"])
 
 
-def test_what_was_accepted_more_than_a_moment_before_a_kill_is_there(tmp_path):
-    with Gunicorn(tmp_path) as server, Load(server.port) as load:
+def test_what_was_accepted_more_than_a_moment_before_a_kill_is_there(tmp_path, conf):
+    with Gunicorn(tmp_path, conf) as server, Load(server.port) as load:
         moments = kill_again_and_again(server, load)
         lost = missing(load, server)
         for trace_id in lost:
@@ -51,8 +51,8 @@ def test_what_was_accepted_more_than_a_moment_before_a_kill_is_there(tmp_path):
         assert server.stop()[0] == 0
 
 
-def test_what_was_waited_for_is_there_whatever_happened(tmp_path):
-    with Gunicorn(tmp_path) as server, Load(server.port, wait=True) as load:
+def test_what_was_waited_for_is_there_whatever_happened(tmp_path, conf):
+    with Gunicorn(tmp_path, conf) as server, Load(server.port, wait=True) as load:
         kill_again_and_again(server, load)
         assert missing(load, server) == set()
         assert_intact(server)

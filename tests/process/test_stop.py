@@ -9,26 +9,11 @@ import time
 import pytest
 
 from tests.support import wait_until
-from tests.support.gunicorn import PROJECT, Gunicorn, assert_balanced
+from tests.support.gunicorn import Gunicorn, assert_balanced
 from tests.support.load import Load, missing
 from tests.support.remote import hang
 
 BUDGET_S = 4
-
-
-@pytest.fixture(params=["preload", "no-preload"])
-def conf(request, tmp_path):
-    """The project's configuration with and without preload_app."""
-    if request.param == "preload":
-        return "gunicorn.conf.py"
-    path = tmp_path / "no_preload.conf.py"
-    source = PROJECT / "gunicorn.conf.py"
-    path.write_text(
-        f"__file__ = {str(source)!r}\n"
-        "exec(compile(open(__file__).read(), __file__, 'exec'))\n"
-        "preload_app = False\n"
-    )
-    return str(path)
 
 
 def last_ledger(server):
@@ -50,6 +35,7 @@ def test_a_stop_under_load_loses_nothing_and_is_in_time(tmp_path, conf, signum, 
     assert missing(load, server) == set()
     events = last_ledger(server)
     assert events["lost"] == {}
+    assert events["received"] == events["accepted"] + sum(events["rejected"].values())
     assert events["accepted"] == events["stored"] == len(server.rows("SELECT id FROM llm_traces"))
     # The final push took everything along, once.
     assert set(load.promised) <= set(remote.events)
