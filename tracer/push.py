@@ -51,6 +51,7 @@ class Push:
         self._timeout_s = timeout_s
         self._reported_losses: Counter[str] = Counter()
         self._unconfirmed: IdRanges | None = None
+        self._generation = 0
         self._end_by: float | None = None
 
     def run_once(self, by: float | None = None) -> float | None:
@@ -85,6 +86,8 @@ class Push:
         """
         if not self._store.row_counts.get("unpushed"):
             return None
+        if self._generation != self._store.generation:
+            self._generation, self._unconfirmed = self._store.generation, None
         unconfirmed = self._unconfirmed
         with closing(self._store.unpushed(unconfirmed)) as rows:
             batch = native.encode_batch(
@@ -115,7 +118,8 @@ class Push:
             error_message=answer.error,
         )
         if is_confirmed:
-            self._write(lambda store: store.mark_pushed(batch.ranges, attempt))
+            generation = self._generation
+            self._write(lambda store: store.mark_pushed(batch.ranges, attempt, generation))
             self._reported_losses = losses
         else:
             self._unconfirmed = batch.ranges

@@ -61,6 +61,8 @@ class Store:
         """The counters of rows as of the last commit. Replaced as a whole, never changed."""
         self.notices: list[str] = []
         """What opening had to do that the owner should know."""
+        self.generation = 0
+        """Changes with each opening: ids read before may name other rows, or none."""
         self._damage: str | None = None
         self._file_id: tuple[int, int] | None = None
         self._lock = store_file.InstanceLock(path)
@@ -124,6 +126,7 @@ class Store:
             raise
         self.row_counts = dict(counts)
         self._file_id = store_file.identity(self.path)
+        self.generation += 1
 
     def _check_pragmas(self) -> None:
         for name, wanted in self._pragmas.items():
@@ -195,8 +198,13 @@ class Store:
             ):
                 yield UnpushedRow(kind, row_id, received_at, values)
 
-    def mark_pushed(self, ranges: IdRanges, attempt: PushAttempt) -> int:
-        """Notes in one transaction that a remote confirmed these rows; how many it still has."""
+    def mark_pushed(self, ranges: IdRanges, attempt: PushAttempt, generation: int) -> int:
+        """Notes in one transaction that a remote confirmed these rows; how many it still has.
+
+        Raises StoreError when the database was opened again since they were read.
+        """
+        if generation != self.generation:
+            raise StoreError("the database was opened anew, its rows may be others: not marked")
         marked = 0
         with self._database.atomic("IMMEDIATE"):
             for kind, (first, last) in ranges.items():

@@ -38,6 +38,11 @@ class _Request:
         self.error: Exception | None = None
         self.is_cancelled = False
 
+    def finish(self, result: Any = None, error: Exception | None = None) -> None:
+        """Lets the thread that asked go on."""
+        self.result, self.error = result, error
+        self.done.set()
+
 
 class Writer:
     """Opens the store, commits what the intake holds, and runs the writes of other threads.
@@ -122,15 +127,14 @@ class Writer:
         if request.is_cancelled:  # its thread was told that it failed
             return
         try:
-            request.result = request.job(self._store)
+            request.finish(request.job(self._store))
         except Exception as error:
-            request.error = error
             self._distrust_after(error)
-        request.done.set()
+            request.finish(error=error)
 
     def _open(self) -> float | None:
-        # A write was meant for the file as it was: after a quarantine its ids name other rows.
-        self._requests.clear()
+        while self._requests:  # meant for the file as it was
+            self._requests.popleft().finish(error=StoreError("the database had to be opened anew"))
         try:
             self._store.open()
         except StoreLocked as error:

@@ -149,18 +149,31 @@ def test_the_unpushed_are_found_by_their_index(store):
 
 def test_marking_a_range_and_its_log_row_are_one_transaction(store, decoders):
     store.insert(calls(decoders, 5))
-    assert store.mark_pushed({LlmTrace: (1, 3)}, ATTEMPT) == 3
+    assert store.mark_pushed({LlmTrace: (1, 3)}, ATTEMPT, store.generation) == 3
     assert [row.id for row in store.unpushed()] == [4, 5]
     assert query(store, "SELECT batch_id, status, events_pushed FROM push_log") == [
         ("batch-1", "success", 3)
     ]
     # Marked rows are not marked again: the counters stay right.
-    assert store.mark_pushed({LlmTrace: (1, 4)}, ATTEMPT) == 1
+    assert store.mark_pushed({LlmTrace: (1, 4)}, ATTEMPT, store.generation) == 1
     assert_counted(store)
     with pytest.raises(peewee.IntegrityError):
-        store.mark_pushed({LlmTrace: (5, 5)}, ATTEMPT._replace(status=None))
+        store.mark_pushed({LlmTrace: (5, 5)}, ATTEMPT._replace(status=None), store.generation)
     assert [row.id for row in store.unpushed()] == [5]
     assert_counted(store)
+
+
+def test_rows_read_before_a_reopening_are_not_marked(store, decoders):
+    """After a quarantine the same ids are other rows, which no remote has seen."""
+    store.insert(calls(decoders, 3))
+    generation = store.generation
+    store.close()
+    store.path.unlink()
+    store.open()
+    store.insert(calls(decoders, 3))
+    with pytest.raises(StoreError, match="opened anew"):
+        store.mark_pushed({LlmTrace: (1, 3)}, ATTEMPT, generation)
+    assert len(list(store.unpushed())) == 3
 
 
 def test_ids_are_never_used_again(store, decoders):

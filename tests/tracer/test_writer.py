@@ -153,6 +153,24 @@ def test_other_writes_are_done_while_commits_fail(make, intake, decoders):
     assert len(intake) == 0
 
 
+def test_writes_meant_for_a_file_that_was_closed_fail_at_once(make):
+    writer = make()
+    errors = []
+
+    def ask():
+        try:
+            writer.perform(lambda store: None, 20)
+        except StoreError as error:
+            errors.append(str(error))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_until(lambda: writer._requests)
+    writer.run_once()
+    asking.join(5)
+    assert "opened anew" in errors[0]
+
+
 def test_a_write_whose_thread_gave_up_is_not_done(make):
     writer = make()
     calls = []
