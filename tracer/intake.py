@@ -67,7 +67,8 @@ class Intake:
         self._batch_size = batch_size
         self._pending: deque[_Pending] = deque()
         self._bytes = 0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # entering it runs no Python code, a Condition does
+        self._changed = threading.Condition(self._lock)
         self._taker_is_idle = False
         self._is_urgent = False
         self._refusal: str | None = "the database is not open yet, try again"
@@ -77,13 +78,13 @@ class Intake:
 
     def check(self, count: int) -> None:
         """Raises NotTaken when `count` events would be refused anyway: saves reading them."""
-        with self._changed:
+        with self._lock:
             self._refuse_unless_room(count, 0)
 
     def offer(self, records: Sequence[Record], *, receipt: Receipt | None = None) -> None:
         """Takes all of them or raises NotTaken. Never blocks on the disk."""
         size_bytes = sum(record.size_bytes for record in records)
-        with self._changed:
+        with self._lock:
             self._refuse_unless_room(len(records), size_bytes)
             now = time.monotonic()
             self._ledger.accept(len(records))
@@ -113,7 +114,7 @@ class Intake:
         ends the wait. Returns an empty list after `timeout_s` or `wake`.
         """
         deadline = time.monotonic() + timeout_s
-        with self._changed:
+        with self._lock:
             while True:
                 now = time.monotonic()
                 if self._is_urgent or len(self._pending) >= self._batch_size:
@@ -135,12 +136,12 @@ class Intake:
         `stored` rows are new, the positions in `lost` failed, the rest were duplicates. Counts
         them in the ledger and tells those who wait.
         """
-        with self._changed:
+        with self._lock:
             self._settle(count, stored, lost, Loss.ROW_REFUSED)
 
     def abandon(self) -> int:
         """Gives up what is still queued, counted as lost; how many. The taker's to call."""
-        with self._changed:
+        with self._lock:
             count = len(self._pending)
             if count:
                 self._settle(count, 0, range(count), Loss.SHUTDOWN)
@@ -157,31 +158,31 @@ class Intake:
 
     def refuse(self, why: str) -> None:
         """Until `admit` every offer is refused with this sentence."""
-        with self._changed:
+        with self._lock:
             if not self._is_closed:
                 self._refusal = why
 
     def admit(self) -> None:
         """Ends `refuse`, unless the intake was closed."""
-        with self._changed:
+        with self._lock:
             if not self._is_closed:
                 self._refusal = None
 
     def close(self) -> None:
         """Nothing is accepted any more, whatever happens."""
-        with self._changed:
+        with self._lock:
             self._is_closed = True
             self._refusal = "shutting down"
 
     def wake(self) -> None:
         """Ends the taker's wait: it has something else to do."""
-        with self._changed:
+        with self._lock:
             self._is_urgent = True
             self._changed.notify_all()
 
     def drained(self, timeout_s: float) -> bool:
         """Blocks until nothing is queued; whether that came true in time."""
-        with self._changed:
+        with self._lock:
             self._is_urgent = True
             self._changed.notify_all()
             return self._changed.wait_for(lambda: not self._pending, timeout_s)
