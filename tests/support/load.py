@@ -19,6 +19,7 @@ class Load:
         self.promised = {}
         self.refused = 0
         self.unanswered = 0
+        self.stall_s = 0.0
         self._headers = {"Content-Type": "application/json"} | ({"Prefer": "wait"} if wait else {})
         self._pause_s = clients / per_s
         self._stop = threading.Event()
@@ -26,7 +27,7 @@ class Load:
 
     def _run(self):
         connection = None
-        while not self._stop.wait(self._pause_s):
+        while not self._pause():
             trace_id = str(uuid.uuid4())
             body = json.dumps({"trace_id": trace_id, "provider": "p", "model": "m"})
             sent_at = time.time()
@@ -50,6 +51,13 @@ class Load:
                 self.refused += 1
         if connection is not None:
             connection.close()
+
+    def _pause(self):
+        """Waits; notes by how much the machine overslept."""
+        started = time.monotonic()
+        is_over = self._stop.wait(self._pause_s)
+        self.stall_s = max(self.stall_s, time.monotonic() - started - self._pause_s)
+        return is_over
 
     def __enter__(self):
         for thread in self._threads:
