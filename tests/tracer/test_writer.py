@@ -53,6 +53,11 @@ def offer(intake, decoders, count=1, receipt=None):
     return records
 
 
+def offer_huge(intake, decoders):
+    """An event that needs new pages."""
+    intake.offer([decoders[CustomEvent].decode(b'{"name":"n","x":"' + b"x" * 99999 + b'"}', 1)])
+
+
 def limit_pages(writer, count):
     writer._store._database.execute_sql(f"PRAGMA max_page_count = {count}")
 
@@ -86,8 +91,7 @@ def test_a_failed_commit_loses_nothing_and_says_why(make, intake, ledger, decode
     writer = make()
     writer.run_once()
     limit_pages(writer, 1)
-    huge = [decoders[CustomEvent].decode(b'{"name":"n","x":"' + b"x" * 99999 + b'"}', 1)]
-    intake.offer(huge)
+    offer_huge(intake, decoders)
     assert writer.run_once() == RETRY_WRITE_S
     assert "no space left" in writer.database_status
     assert intake.trouble == writer.database_status
@@ -139,7 +143,7 @@ def test_other_writes_are_done_while_commits_fail(make, intake, decoders):
     writer = make()
     writer.run_once()
     limit_pages(writer, 1)
-    intake.offer([decoders[CustomEvent].decode(b'{"name":"n","x":"' + b"x" * 99999 + b'"}', 1)])
+    offer_huge(intake, decoders)
     done = []
     asking = threading.Thread(
         target=lambda: done.append(writer.perform(lambda store: limit_pages(writer, 99999), 5))
@@ -301,8 +305,7 @@ def test_finish_gives_up_in_time_and_counts_what_it_could_not_store(make, intake
     writer = make()
     writer.run_once()
     limit_pages(writer, 1)
-    huge = [decoders[CustomEvent].decode(b'{"name":"n","x":"' + b"x" * 99999 + b'"}', 1)]
-    intake.offer(huge)
+    offer_huge(intake, decoders)
     started = time.monotonic()
     writer.finish(started + 0.3)
     assert time.monotonic() - started < 3
