@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.prices import shipped_prices
 from tests.support.remote import Remote
 from tracer.decoder import EventDecoder
 from tracer.events import KINDS
@@ -26,4 +27,7 @@ def store(tmp_path):
 @pytest.fixture
 def decoders():
     """Kind → decoder, with the default limits."""
-    return {kind: EventDecoder(kind, agent_id="agent-1", max_text_bytes=16384) for kind in KINDS}
+    return {
+        kind: EventDecoder(kind, agent_id="agent-1", max_text_bytes=16384, prices=shipped_prices())
+        for kind in KINDS
+    }

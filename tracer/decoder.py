@@ -17,6 +17,7 @@ from tracer.events import Event
 from tracer.fields import SHORT_TEXT_BYTES, Amount, Text, WireField
 from tracer.identity import identify
 from tracer.ledger import Rejection
+from tracer.pricing import Prices
 
 _NO_RAW = Raw()
 _ROW_OVERHEAD_BYTES = 2048
@@ -38,8 +39,11 @@ class Record(NamedTuple):
 class EventDecoder:
     """Reads events of one kind. Stateless after construction, safe in all threads."""
 
-    def __init__(self, kind: type[Event], *, agent_id: str, max_text_bytes: int) -> None:
+    def __init__(
+        self, kind: type[Event], *, agent_id: str, max_text_bytes: int, prices: Prices
+    ) -> None:
         self._kind = kind
+        self._prices = prices
         self._agent_id = agent_id
         fields = kind.wire_fields()
         self._struct = msgspec.defstruct(
@@ -96,12 +100,12 @@ class EventDecoder:
         event.trace_id = identity.trace_id
         # A text is never longer than the JSON it came in, so most events have none to cut.
         truncated = self._cut_texts(event) if len(text) > self._shortest_limit else {}
-        self._complete(event, unknown, truncated, received_at)
+        computed = self._complete(event, unknown, truncated, received_at)
         row = (
             *msgspec.structs.astuple(event),
             identity.otel_trace_id and _cut(identity.otel_trace_id, SHORT_TEXT_BYTES),
             received_at,
-            *self._kind.computed_values(event),
+            *computed,
         )
         return Record(self._kind, row, size_bytes)
 
@@ -130,8 +134,8 @@ class EventDecoder:
 
     def _complete(
         self, event: Any, unknown: dict[str, Raw], truncated: dict[str, int], received_at: int
-    ) -> None:
-        """Fills in what a validated event lacks, whichever road it came."""
+    ) -> tuple[Any, ...]:
+        """Fills in what a validated event lacks, whichever road it came; the computed columns."""
         if event.created_at is None:
             event.created_at = received_at
         else:
@@ -141,13 +145,12 @@ class EventDecoder:
                 raise EventError(error.reason, f"timestamp: {error}", "timestamp") from None
         if event.agent_id is None:
             event.agent_id = self._agent_id
-        displaced = self._kind.complete(event)
+        computed = self._kind.complete(event, unknown, self._prices)
         for name, default in self._defaults:
             if getattr(event, name) is None:
                 setattr(event, name, default)
-        for name, value in displaced.items():
-            unknown[name] = Raw(msgspec.json.encode(value))
         event.metadata = _metadata(event.metadata, unknown, truncated)
+        return computed
 
     def _cut_texts(self, event: Any) -> dict[str, int]:
         """Cuts texts over their limit; returns the original UTF-8 size of each that was cut."""

@@ -4,6 +4,8 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +17,9 @@ from tracer.errors import EventError
 from tracer.events import KINDS, ErrorEvent
 from tracer.intake import Intake, NotTaken
 from tracer.ledger import Ledger
+from tracer.pricing import Prices
 from tracer.push import Push
+from tracer.quality import Quality
 from tracer.remote import Remote
 from tracer.store import Store
 from tracer.timestamps import now_ms
@@ -24,9 +28,10 @@ from tracer.writer import Writer
 
 log = logging.getLogger(__name__)
 
+SHIPPED_PRICES: Final = Path(__file__).parent.parent / "config" / "prices.json"
+
 CLOSE_SHARE: Final = 0.2
 """Part of the shutdown budget that the final push leaves for checkpoint and close."""
-
 
 LEAST_STOP_S: Final = 0.2
 """To drain and close even when requests used up the whole budget."""
@@ -45,9 +50,15 @@ class Service:
             batch_size=settings.batch_size,
         )
         self.store = Store(settings.db_path, synchronous=settings.synchronous)
+        self.quality = Quality()
+        override = Path(settings.prices_path) if settings.prices_path else None
+        self.prices = Prices(SHIPPED_PRICES, override, self.quality)
         self.decoders = {
             kind: EventDecoder(
-                kind, agent_id=settings.agent_id, max_text_bytes=settings.max_text_bytes
+                kind,
+                agent_id=settings.agent_id,
+                max_text_bytes=settings.max_text_bytes,
+                prices=self.prices,
             )
             for kind in KINDS
         }
@@ -161,6 +172,7 @@ class Service:
             "last_push_status": push and push.last_status,
             "push_breaker": "closed",
             "events": {**self.ledger.counts(), "rows": _row_ledger(counts)},
+            "data_quality": self.quality.counts(),
             "workers": workers,
             "warnings": list(self._warnings()),
         }
@@ -168,6 +180,8 @@ class Service:
     def _warnings(self) -> Iterator[str]:
         yield from self.settings.warnings
         yield from self._notices
+        yield from self.prices.warnings(datetime.now(UTC).date())
+        yield from self.quality.warnings()
         if self.push is not None and self.push.failed_passes:
             yield f"push {self.push.last_status} ({self.push.failed_passes} passes in a row)"
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 
 from tests.support.events import KIND_AND_PAYLOAD
+from tests.support.prices import SHIPPED, shipped_prices
 from tracer.decoder import EventDecoder
 from tracer.errors import EventError
 from tracer.events import KINDS, CustomEvent, ErrorEvent, LlmTrace
@@ -16,7 +17,9 @@ CALL = {"provider": "p", "model": "m"}
 
 def read(kind, event, max_text_bytes=16384):
     text = event if isinstance(event, bytes) else json.dumps(event).encode()
-    decoder = EventDecoder(kind, agent_id="agent-1", max_text_bytes=max_text_bytes)
+    decoder = EventDecoder(
+        kind, agent_id="agent-1", max_text_bytes=max_text_bytes, prices=shipped_prices()
+    )
     return dict(zip(kind.stored_columns(), decoder.decode(text, NOW).row, strict=True))
 
 
@@ -171,7 +174,7 @@ def test_an_error_type_of_the_agents_own_becomes_the_category():
     known = read(ErrorEvent, {"error_type": "crash", "message": "m", "severity": "fatal"})
     assert (known["error_type"], known["category"], known["severity"]) == (
         "crash",
-        None,
+        "process_crash",
         "critical",
     )
 
@@ -242,3 +245,75 @@ def test_any_payload_is_refused_with_a_reason_or_fits_the_database(kind_and_payl
             assert 0 <= value < 2**53
     if row["metadata"] is not None:
         assert isinstance(json.loads(row["metadata"]), dict)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"status_code": 429},
+        {"metadata": {"status_code": "429"}},
+        {"metadata": {"errorName": "RateLimitError"}},
+        {"exception": "ThrottlingException"},
+    ],
+)
+def test_cause_of_an_error_is_derived_from_what_is_beside_it(beside):
+    row = read(ErrorEvent, {"error_type": "llm_error", "message": "no luck", **beside})
+    assert row["category"] == "rate_limit"
+
+
+SONNET = {"provider": "anthropic", "model": "claude-sonnet-4-5"}
+ANTHROPIC = {
+    "input_tokens": 10,
+    "output_tokens": 5,
+    "cache_read_input_tokens": 4000,
+    "cache_creation_input_tokens": 0,
+}
+OPENAI = {
+    "prompt_tokens": 4010,
+    "completion_tokens": 5,
+    "prompt_tokens_details": {"cached_tokens": 4000},
+}
+
+
+@pytest.mark.parametrize("usage", [ANTHROPIC, OPENAI], ids=["additive", "subset"])
+@pytest.mark.parametrize(
+    "placed",
+    [
+        lambda usage: usage,
+        lambda usage: {"usage": usage},
+        lambda usage: {"metadata": {"usage": usage}},
+        lambda usage: {"metadata": json.dumps({"raw_usage": usage})},
+    ],
+    ids=["flat", "object", "metadata", "metadata as text"],
+)
+def test_usage_in_the_words_of_a_provider_is_normalised_and_priced_once(usage, placed):
+    row = read(LlmTrace, SONNET | placed(usage))
+    tokens = [row[f"{name}_tokens"] for name in ("prompt", "cache_read", "completion", "total")]
+    assert tokens == [4010, 4000, 5, 4015]
+    assert row["cost_usd"] == pytest.approx((10 * 3 + 4000 * 0.3 + 5 * 15) / 1e6)
+    assert row["cost_source"] == "computed"
+    assert row["price_version"] == json.loads(SHIPPED.read_text())["version"]
+    if "prompt_tokens" not in usage:  # what the provider said is kept beside it
+        assert "cache_read_input_tokens" in row["metadata"]
+
+
+def test_own_fields_have_precedence_over_a_providers_words():
+    row = read(LlmTrace, SONNET | {"prompt_tokens": 7, "usage": ANTHROPIC})
+    assert row["prompt_tokens"] == 7
+
+
+def test_a_count_that_is_none_is_refused_under_the_providers_name():
+    error = refusal(LlmTrace, SONNET | ANTHROPIC | {"input_tokens": -1})
+    assert (error.reason, error.field) == (Rejection.OUT_OF_RANGE, "input_tokens")
+
+
+@pytest.mark.parametrize("model", ["unheard-of", "claude-sonnet-4-5"])
+def test_what_has_no_cost_has_null_not_zero(model):
+    tokens = {"prompt_tokens": 10} if model == "unheard-of" else {}
+    row = read(LlmTrace, SONNET | {"model": model} | tokens)
+    assert (row["cost_usd"], row["cost_source"], row["price_version"]) == (None, None, None)
+
+
+def test_a_span_around_calls_is_not_priced_again():
+    row = read(LlmTrace, SONNET | {"operation": "invoke_agent", "prompt_tokens": 10})
+    assert (row["cost_usd"], row["total_tokens"]) == (None, 10)

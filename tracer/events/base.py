@@ -3,9 +3,11 @@
 from typing import Any, ClassVar
 
 import peewee
+from msgspec import Raw
 from playhouse.sqlite_ext import AutoIncrementField
 
 from tracer.fields import Count, Json, Text, Timestamp, WireField
+from tracer.pricing import Prices
 
 
 class Event(peewee.Model):
@@ -52,16 +54,12 @@ class Event(peewee.Model):
         return [f.name for f in cls.wire_fields()] + computed
 
     @classmethod
-    def complete(cls, event: Any) -> dict[str, str]:
+    def complete(cls, event: Any, unknown: dict[str, Raw], prices: Prices) -> tuple[Any, ...]:
         """Fills what follows from the other fields of a validated event, in place.
 
-        Returns values that lost their column by that and go to `metadata`.
+        Values that lose their column by that go to `unknown`, which joins `metadata`. Returns the
+        kind's own computed columns, in the order of the table.
         """
-        return {}
-
-    @classmethod
-    def computed_values(cls, event: Any) -> tuple[Any, ...]:
-        """The kind's own computed columns, in the order of the table."""
         return ()
 
     @classmethod
