@@ -21,7 +21,7 @@ from gunicorn import glogging
 sys.path.insert(0, str(Path(__file__).parent))  # `gunicorn` alone does not
 
 from config import logs
-from config.settings import current
+from config.settings import current, secret_environ
 
 settings = current()
 
@@ -30,10 +30,10 @@ class Logger(glogging.Logger):
     """gunicorn's own lines in our format. A `logconfig_dict` would cost 27 µs per request."""
 
     def setup(self, cfg):
-        logs.configure(settings.log_level)
+        logs.configure(settings.log_level, is_redacting=settings.redact)
         super().setup(cfg)
         for handler in self.error_log.handlers:
-            handler.setFormatter(logs.formatter())
+            handler.setFormatter(logs.formatter(is_redacting=settings.redact))
 
     def warning(self, msg, *args, **kwargs):
         if not msg.startswith("Invalid request"):  # one for each, quoting what may be a secret
@@ -136,6 +136,11 @@ def nworkers_changed(server, new_value, old_value):
     """One stays one, also after SIGTTIN."""
     if old_value is not None:
         server._num_workers = 1
+
+
+def pre_exec(server):
+    """SIGUSR2: the process that takes over reads the secrets anew."""
+    server.cfg.env_orig.update(secret_environ)
 
 
 def when_ready(server):

@@ -6,6 +6,8 @@ import sys
 import time
 from typing import Final
 
+from tracer import redact
+
 PLAIN_FORMAT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -14,27 +16,44 @@ class JsonFormatter(logging.Formatter):
 
     converter = staticmethod(time.gmtime)
 
+    def __init__(self, *, is_redacting: bool) -> None:
+        super().__init__()
+        self._shown = redact.text if is_redacting else str
+
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{record.msecs:03.0f}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": self._shown(record.getMessage()),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = self._shown(self.formatException(record.exc_info))
         return json.dumps(line)
 
 
-def formatter() -> logging.Formatter:
+class PlainFormatter(logging.Formatter):
+    """One line of readable text."""
+
+    def __init__(self, *, is_redacting: bool) -> None:
+        super().__init__(PLAIN_FORMAT)
+        self._is_redacting = is_redacting
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return redact.text(line) if self._is_redacting else line
+
+
+def formatter(*, is_redacting: bool) -> logging.Formatter:
     """The one that suits standard error."""
-    return logging.Formatter(PLAIN_FORMAT) if sys.stderr.isatty() else JsonFormatter()
+    kind = PlainFormatter if sys.stderr.isatty() else JsonFormatter
+    return kind(is_redacting=is_redacting)
 
 
-def configure(level: str) -> None:
+def configure(level: str, *, is_redacting: bool) -> None:
     """Sends the log of the whole process to standard error. Calling it again changes the level."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter())
+    handler.setFormatter(formatter(is_redacting=is_redacting))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.captureWarnings(True)
     # Below error it logs requests with their path, which may hold a token.

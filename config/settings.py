@@ -183,13 +183,25 @@ def load(environ: Mapping[str, str]) -> Settings:
     return Settings(warnings=tuple(_unknown(environ)), **values)
 
 
+secret_environ: Final[dict[str, str]] = {}
+"""What `current` took out of the environment, for a process that replaces this one."""
+
+
 @functools.cache
 def current() -> Settings:
-    """The settings of this process, read once; ends the process with one line if it cannot."""
+    """The settings of this process, read once; ends the process with one line if it cannot.
+
+    Secrets are dropped from the environment then: no child, and no dump of it, gets them.
+    """
     try:
         return load(os.environ)
     except SettingsError as error:
         sys.exit(f"openclaw-trace: {error}")
+    finally:
+        secrets = [name for name, field in declared().items() if field.metadata["secret"]]
+        for name in (*secrets, *(old for old, new in OLDER_SPELLINGS.items() if new in secrets)):
+            if name in os.environ:
+                secret_environ[name] = os.environ.pop(name)
 
 
 def _sent(

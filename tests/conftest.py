@@ -28,6 +28,12 @@ def store(tmp_path):
 def decoders():
     """Kind → decoder, with the default limits."""
     return {
-        kind: EventDecoder(kind, agent_id="agent-1", max_text_bytes=16384, prices=shipped_prices())
+        kind: EventDecoder(
+            kind,
+            agent_id="agent-1",
+            max_text_bytes=16384,
+            prices=shipped_prices(),
+            is_redacting=True,
+        )
         for kind in KINDS
     }

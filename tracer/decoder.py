@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
-from tracer import json_text, timestamps
+from tracer import json_text, redact, timestamps
 from tracer.errors import EventError
 from tracer.events import Event
 from tracer.fields import SHORT_TEXT_BYTES, Amount, Text, WireField
@@ -40,9 +40,16 @@ class EventDecoder:
     """Reads events of one kind. Stateless after construction, safe in all threads."""
 
     def __init__(
-        self, kind: type[Event], *, agent_id: str, max_text_bytes: int, prices: Prices
+        self,
+        kind: type[Event],
+        *,
+        agent_id: str,
+        max_text_bytes: int,
+        prices: Prices,
+        is_redacting: bool,
     ) -> None:
         self._kind = kind
+        self._is_redacting = is_redacting
         self._prices = prices
         self._agent_id = agent_id
         fields = kind.wire_fields()
@@ -101,9 +108,13 @@ class EventDecoder:
         # A text is never longer than the JSON it came in, so most events have none to cut.
         truncated = self._cut_texts(event) if len(text) > self._shortest_limit else {}
         computed = self._complete(event, unknown, truncated, received_at)
+        otel_trace_id = identity.otel_trace_id and _cut(identity.otel_trace_id, SHORT_TEXT_BYTES)
+        if self._is_redacting and redact.is_suspect(text):
+            self._redact(event)
+            otel_trace_id = otel_trace_id and redact.text(otel_trace_id)
         row = (
             *msgspec.structs.astuple(event),
-            identity.otel_trace_id and _cut(identity.otel_trace_id, SHORT_TEXT_BYTES),
+            otel_trace_id,
             received_at,
             *computed,
         )
@@ -151,6 +162,15 @@ class EventDecoder:
                 setattr(event, name, default)
         event.metadata = _metadata(event.metadata, unknown, truncated)
         return computed
+
+    def _redact(self, event: Any) -> None:
+        """After texts were cut: what is left of a secret at their end is still found."""
+        for name, _ in self._texts:
+            value = getattr(event, name)
+            if value is not None:
+                setattr(event, name, redact.text(value))
+        if event.metadata is not None:
+            event.metadata = redact.json_text(event.metadata)
 
     def _cut_texts(self, event: Any) -> dict[str, int]:
         """Cuts texts over their limit; returns the original UTF-8 size of each that was cut."""

@@ -59,6 +59,7 @@ class Service:
                 agent_id=settings.agent_id,
                 max_text_bytes=settings.max_text_bytes,
                 prices=self.prices,
+                is_redacting=settings.redact,
             )
             for kind in KINDS
         }

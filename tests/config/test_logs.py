@@ -2,12 +2,14 @@ import json
 import logging
 import sys
 
-from config.logs import JsonFormatter
+import pytest
+
+from config.logs import JsonFormatter, PlainFormatter
 
 
-def format_line(message, *args, exc_info=None):
+def format_line(message, *args, exc_info=None, formatter=JsonFormatter, is_redacting=True):
     record = logging.LogRecord("tracer.x", logging.ERROR, "f.py", 1, message, args, exc_info)
-    return JsonFormatter().format(record)
+    return formatter(is_redacting=is_redacting).format(record)
 
 
 def test_a_line_is_one_json_object_whatever_is_in_it():
@@ -21,7 +23,14 @@ def test_a_line_is_one_json_object_whatever_is_in_it():
 
 def test_an_exception_comes_with_its_traceback():
     try:
-        raise ValueError("broken")
+        raise ValueError("broken, Bearer abcdef123456")
     except ValueError:
         line = format_line("failed", exc_info=sys.exc_info())
-    assert "ValueError: broken" in json.loads(line)["exception"]
+    assert "ValueError: broken, Bearer [REDACTED:credential]" in json.loads(line)["exception"]
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter, PlainFormatter])
+def test_secrets_are_redacted_unless_that_is_off(formatter):
+    message = "to https://me:hunter2@example.com"
+    assert "hunter2" not in format_line(message, formatter=formatter)
+    assert "hunter2" in format_line(message, formatter=formatter, is_redacting=False)

@@ -18,7 +18,11 @@ CALL = {"provider": "p", "model": "m"}
 def read(kind, event, max_text_bytes=16384):
     text = event if isinstance(event, bytes) else json.dumps(event).encode()
     decoder = EventDecoder(
-        kind, agent_id="agent-1", max_text_bytes=max_text_bytes, prices=shipped_prices()
+        kind,
+        agent_id="agent-1",
+        max_text_bytes=max_text_bytes,
+        prices=shipped_prices(),
+        is_redacting=True,
     )
     return dict(zip(kind.stored_columns(), decoder.decode(text, NOW).row, strict=True))
 

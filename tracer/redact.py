@@ -1,0 +1,250 @@
+"""Takes well-known secrets out of text (contract section 7). Pure; linear time on any input.
+
+`[REDACTED:kind]` stands where a secret was. All works on JSON as text as well and leaves it valid:
+no pattern takes a quote, or a backslash of JSON's, that it does not put back.
+
+Linear, because every pattern begins with a literal or few letters and what follows is bounded or
+possessive: nothing is scanned again from each of its characters. Those for words of any case run
+over the text in small letters, and the original is cut at the places found.
+"""
+
+import re
+from typing import Final
+
+from tracer.json_spans import TooMany, value_end
+
+MAX_NAMED: Final = 10_000
+"""Most names of secrets in one text. Beyond, finding each value would take long."""
+
+_BY_PREFIX: Final = (
+    ("anthropic_key", r"[\w-]{8,}+", ("sk-ant-",)),
+    ("openrouter_key", r"[\w-]{8,}+", ("sk-or-",)),
+    ("openai_key", r"(?=[\w-]{0,200}\d)[\w-]{16,}+", ("sk-",)),
+    ("google_key", r"[\w.-]{16,}+", ("AIza", "ya29.", "GOCSPX-")),
+    ("aws_key", r"[A-Z0-9]{12,}+", ("AKIA", "ASIA")),
+    ("aws_key", r"[\w+/=-]{24,}+", ("ABSK", "bedrock-api-key-")),
+    ("github_token", r"\w{16,}+", ("gho_", "ghp_", "ghu_", "ghs_", "ghr_", "github_pat_")),
+    ("gitlab_token", r"[\w-]{16,}+", ("glpat-",)),
+    ("slack_token", r"[a-z]-[\w-]{8,}+", ("xox",)),
+    ("slack_token", r"[\w-]{16,}+", ("xapp-",)),
+    ("fly_token", r"[a-z]?_[\w+/=,-]{16,}+", ("fo1", "fm1", "fm2")),
+    ("groq_key", r"\w{16,}+", ("gsk_",)),
+    ("xai_key", r"[\w-]{16,}+", ("xai-",)),
+    ("perplexity_key", r"\w{16,}+", ("pplx-",)),
+    ("huggingface_token", r"[A-Za-z0-9]{16,}+", ("hf_",)),
+    ("stripe_key", r"\w{16,}+", ("sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_")),
+    ("sendgrid_key", r"[\w-]{16,}+\.[\w-]{16,}+", ("SG.",)),
+    ("npm_token", r"[A-Za-z0-9]{20,}+", ("npm_",)),
+    ("telegram_token", r"(?<=\d{8}:AA)[\w-]{30,}+", (":AA",)),
+    ("jwt", r"[\w-]{4,}+\.[\w-]{8,}+(?:\.[\w-]*+)?", ("eyJ",)),
+)
+"""Secrets that tell themselves by how they begin: kind, what follows, beginnings."""
+
+
+def _pattern(literal: str, rest: str) -> re.Pattern[str]:
+    """The literal where a word begins, which may be right after an escape of JSON or of a URL."""
+    quoted = re.escape(literal)
+    places = (rf"(?<![\w-]{quoted})", rf"(?<=\\[nrtbf]{quoted})", rf"(?<=%[0-9A-F]{{2}}{quoted})")
+    at_begin = "" if literal[0] == ":" else f"(?:{'|'.join(places)})"
+    return re.compile(quoted + at_begin + rest, re.A)
+
+
+_PREFIXED: Final = tuple(
+    (literal, _pattern(literal, rest), f"{':' * (literal[0] == ':')}[REDACTED:{kind}]")
+    for kind, rest, literals in _BY_PREFIX
+    for literal in literals
+)
+
+_PEM = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{1,40}-----(?:[A-Za-z0-9+/=\s:,.]++|\\+[nrt]|-(?!----))*+"
+    r"(?:-----END [A-Z0-9 ]{1,40}-----)?"
+)
+
+_KEY = re.compile(
+    r"(?:api[_-]?key|authorization|cookies?|passw(?:or)?d|passphrase|pwd|secret|credentials?|"
+    r"(?:private|access|secret)[_-]?key|token)"
+    r"(\\*+[\"'])\s{0,8}+:\s{0,8}+(\"[^\"\\]*+\"(?=\s*+[,}\]]))?"
+)
+"""The end of a quoted name that names a secret, such as `OPENAI_API_KEY` or `slackBotToken`, and a
+plain string beside it. In JSON within a string of JSON the quote has backslashes before it.
+"""
+
+_IN_CONTEXT: Final = (
+    # literals of which one must be there, kind, pattern with the secret as its last group
+    (
+        ("cookie", "authorization", "api-key", "auth-token", "security-token"),
+        "header",
+        re.compile(
+            r"(?:cookie|authorization|api-key|auth-token|security-token)\s{0,4}+[:=]\s{0,4}+"
+            r"(?!\[redacted)([^\s\"'\\][^\r\n\"'\\]*+)"
+        ),
+    ),
+    (
+        ("bearer", "basic"),
+        "credential",
+        re.compile(
+            r"(?:bearer|basic)[ \t]{1,8}+(?=[\w.~+/=-]{0,400}(?:\d|=(?!\w)))([\w.~+/=-]{8,}+)", re.A
+        ),
+    ),
+    (
+        ("@",),
+        "password",
+        re.compile(r"://[^/\s:@\"'\\?#]{0,256}+:([^/\s\"'\\]{1,256})(?=@)"),
+    ),
+    (
+        ("token=", "key=", "secret=", "passw", "sig", "credential=", "code=", "auth="),
+        "parameter",
+        re.compile(
+            r"[?&](?:[\w-]{0,40}?(?:token|key|secret|password|passwd|sig|signature|credential)|"
+            r"code|auth)=(?!\[redacted)([^&\s\"'\\#]{4,}+)",
+            re.A,
+        ),
+    ),
+)
+"""Secrets told by what is before them, in small letters."""
+
+_VARIABLE = re.compile(
+    r"((?:API_KEY|SECRET|TOKEN|PASSWORD|PASSWD|PRIVATE_KEY|ACCESS_KEY)=)(?!\[REDACTED)"
+    r"[^\s\"'\\&;,]{4,}+"
+)
+
+_KEY_WORDS: Final = (
+    *("key", "authorization", "cookie", "passw", "passphrase", "pwd", "secret", "credential"),
+    "token",
+)
+_ASCII_ESCAPE = re.compile(
+    r"\\u00(?:2[013-9a-fA-F]|[346][0-9a-fA-F]|5[0-9abd-fABD-F]|7[0-9a-eA-E])"
+)
+_ASCII_SMALL: Final = {ord(letter): letter.lower() for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+
+_BEFORE_DASH: Final = (
+    *(
+        literal.encode().split(b"-")[-2]
+        for literal, _, _ in _PREFIXED
+        if literal[-1] == "-" and not literal.startswith("sk-")
+    ),
+    b"sk",
+)
+_BEFORE_UNDERSCORE: Final = tuple(
+    literal.encode().split(b"_")[-2] for literal, _, _ in _PREFIXED if literal[-1] == "_"
+)
+_SUSPECT: Final = (
+    *(literal.encode() for literal, _, _ in _PREFIXED if literal[-1] not in "-_"),
+    *(b"-----BEGIN ", b"\\u00"),
+)
+_SUSPECT_SMALL: Final = (
+    *(b"authorization", b"cookie", b"passw", b"passphrase", b"pwd:", b"secret", b"credential"),
+    *(b"bearer", b"basic ", b"apikey:", b"accesskey:", b"privatekey:", b"token:"),
+)
+_IN_SMALL: Final = bytes(
+    ord(":") if byte in b"\"'\\=" else byte + 32 if 65 <= byte <= 90 else byte
+    for byte in range(256)
+)
+"""Small letters, and what may follow the name of a secret as a colon."""
+
+_MAX_PARTS: Final = 2000
+
+
+def is_suspect(text: bytes) -> bool:
+    """Whether JSON may hold a secret. Most holds none, and this tells it at the speed of C."""
+    for literal in _SUSPECT:
+        if literal in text:
+            return True
+    for separator, endings in ((b"-", _BEFORE_DASH), (b"_", _BEFORE_UNDERSCORE)):
+        if text.count(separator) > _MAX_PARTS:
+            return True
+        for part in text.split(separator):
+            if part.endswith(endings):
+                return True
+    small = text.translate(_IN_SMALL, b"_-")
+    for word in _SUSPECT_SMALL:
+        if word in small:
+            return True
+    if b"=" in text and (b"?" in text or b"&" in text):
+        return True
+    return b"@" in text and (b"://" in text or b"\\/" in text)
+
+
+def text(value: str) -> str:
+    """The text without its secrets; without all of it, where it names more than `MAX_NAMED`."""
+    try:
+        return _text(value)
+    except TooMany:
+        return "[REDACTED:too_many]"
+
+
+def json_text(value: str) -> str:
+    """The same for valid JSON, which stays valid. Secrets spelled with escapes are found, too."""
+    if "\\u00" in value or "\\/" in value:
+        value = _without_escapes(value)
+    try:
+        return _text(value)
+    except TooMany:
+        return '{"redacted":"[REDACTED:too_many]"}'
+
+
+def _text(value: str) -> str:
+    value, small = _without_named(value, _small(value))
+    for literals, kind, pattern in _IN_CONTEXT:
+        if any(literal in small for literal in literals):
+            value, small = _cut(value, small, kind, pattern)
+    if "=" in value:
+        value = _VARIABLE.sub(r"\1[REDACTED:variable]", value)
+    if "-----BEGIN " in value:
+        value = _PEM.sub("[REDACTED:pem]", value)
+    for literal, pattern, replacement in _PREFIXED:
+        if literal in value:
+            value = pattern.sub(replacement, value)
+    return value
+
+
+def _small(value: str) -> str:
+    """In small letters, each at its place: `lower` makes two of some letters."""
+    small = value.lower()
+    return small if len(small) == len(value) else value.translate(_ASCII_SMALL)
+
+
+def _without_escapes(value: str) -> str:
+    """JSON with its escapes of ASCII undone, but for those that JSON needs."""
+    value = value.replace("\\\\", "\0")  # no valid JSON has a bare NUL
+    for escape in set(_ASCII_ESCAPE.findall(value)):
+        value = value.replace(escape, chr(int(escape[2:], 16)))
+    return value.replace("\\/", "/").replace("\0", "\\\\")
+
+
+def _cut(value: str, small: str, kind: str, pattern: re.Pattern[str]) -> tuple[str, str]:
+    """Replaces the last group of each match."""
+    parts: list[str] = []
+    done = 0
+    for match in pattern.finditer(small):
+        parts += (value[done : match.start(1)], f"[REDACTED:{kind}]")
+        done = match.end(1)
+    if not parts:
+        return value, small
+    value = "".join((*parts, value[done:]))
+    return value, _small(value)
+
+
+def _without_named(value: str, small: str) -> tuple[str, str]:
+    """Replaces the values beside names of secrets, strings as well as objects and arrays."""
+    if not any(word in small for word in _KEY_WORDS):
+        return value, small
+    parts: list[str] = []
+    done = 0
+    for number, match in enumerate(_KEY.finditer(small)):
+        if number > MAX_NAMED:
+            raise TooMany
+        if match.start() < done:
+            continue  # inside a value that was replaced
+        start, end, quote = match.start(2), match.end(2), match[1]
+        if start < 0:
+            start = match.end()
+            end = value_end(value, start, quote)
+        name = small[match.start() : match.start(1)]
+        if end > start and not (name == "token" and value[start].isdigit()):  # a number of tokens
+            parts += (value[done:start], f"{quote}[REDACTED:{name.replace('-', '_')}]{quote}")
+            done = end
+    if not parts:
+        return value, small
+    value = "".join((*parts, value[done:]))
+    return value, _small(value)
