@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # `gunicorn` alone does not
 
 from config import logs
 from config.settings import current, secret_environ
+from tracer import allocator
 
 settings = current()
 
@@ -61,9 +62,10 @@ bind = [
 ]
 chdir = str(Path(__file__).parent)
 
-worker_class = "gthread"
+worker_class = WORKER_CLASS = "tracer.http_worker.HttpWorker"
 workers = 1
 threads = 8  # cost no memory, and keep answering while some wait for slow clients
+worker_connections = 512  # then idle ones make room; file descriptors are often limited to 1024
 preload_app = True  # nothing is started by the import; master and worker share 3 MB of pages
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 http_parser = "python"
@@ -96,10 +98,8 @@ def on_starting(server):
             f"openclaw-trace: runs with one worker only, {server.cfg.workers} were asked for: "
             "remove --workers from the command line or GUNICORN_CMD_ARGS"
         )
-    if server.cfg.worker_class_str != "gthread":
-        sys.exit(
-            f"openclaw-trace: needs the worker class gthread, not {server.cfg.worker_class_str}"
-        )
+    if (asked_for := server.cfg.settings["worker_class"].get()) != WORKER_CLASS:
+        sys.exit(f"openclaw-trace: needs its own worker class, not {asked_for}: remove -k")
     if "GUNICORN_FD" not in os.environ and "LISTEN_FDS" not in os.environ:  # sockets to inherit
         _wait_until_free(server)
 
@@ -159,6 +159,7 @@ def post_fork(server, worker):
     # A stop that comes before the handlers are in place must wait for them, not get lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     os.umask(0o077)
+    allocator.keep_small()
     # Each event is a few containers that live for milliseconds: the default of 700 would have the
     # collector look at them over and over.
     gc.set_threshold(20_000)

@@ -2,7 +2,7 @@
 
 from config.settings import current
 from tracer.api.app import create_app
-from tracer.api.body import Splitter
+from tracer.api.body import BodyReader, Splitter
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
@@ -11,6 +11,7 @@ from tracer.service import Service
 settings = current()
 service = Service(settings)
 splitter = Splitter(settings.queue_capacity)
+reader = BodyReader(settings.max_body_bytes)
 application = create_app(
     Guard(api_key=settings.api_key, allowed_hosts=settings.allowed_hosts),
     Health(service.health),
@@ -20,7 +21,7 @@ application = create_app(
             splitter,
             service.intake,
             service.ledger,
-            max_body_bytes=settings.max_body_bytes,
+            reader,
         )
         for kind, decoder in service.decoders.items()
     },

@@ -87,12 +87,8 @@ class EventDecoder:
     def _decode(self, text: bytes, received_at: int) -> Record:
         is_ascii = text.isascii()
         if not is_ascii:
-            try:
-                text.decode()
-            except UnicodeDecodeError as error:
-                raise EventError(
-                    Rejection.INVALID_UTF8, f"invalid UTF-8 at byte {error.start}"
-                ) from None
+            json_text.check_utf8(text)
+        json_text.check_members(text)
         unknown: dict[str, Raw] = {}
         event: Any
         try:

@@ -1,13 +1,15 @@
-"""Where a value in JSON text ends, also in JSON that is the text of a string of JSON. Pure.
+"""Parts of JSON as text: windows of it, and where a value ends, also in JSON within a string. Pure.
 
 In JSON within k strings, a quote has 2^k - 1 backslashes before it: each level doubles them and
 adds one. So the number before a quote tells the level it belongs to.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 MAX_BRACKETS: Final = 10_000
+WINDOW_BYTES: Final = 65536
 
 _SCALAR = re.compile(r"[^\s,}\]\"'\\]++")
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
@@ -80,3 +82,12 @@ def _plain_end(text: str, start: int) -> int:
         if depth == 0:
             return place
     raise TooMany
+
+
+def windows(text: bytes, *, overlap: int) -> Iterator[bytes]:
+    """The text in pieces, for work that needs copies: a small text is its only piece."""
+    if len(text) <= WINDOW_BYTES:
+        yield text
+        return
+    for start in range(0, len(text), WINDOW_BYTES):
+        yield text[start : start + WINDOW_BYTES + overlap]

@@ -11,7 +11,7 @@ over the text in small letters, and the original is cut at the places found.
 import re
 from typing import Final
 
-from tracer.json_spans import TooMany, value_end
+from tracer.json_spans import TooMany, value_end, windows
 
 MAX_NAMED: Final = 10_000
 """Most names of secrets in one text. Beyond, finding each value would take long."""
@@ -147,6 +147,10 @@ _MAX_PARTS: Final = 2000
 
 def is_suspect(text: bytes) -> bool:
     """Whether JSON may hold a secret. Most holds none, and this tells it at the speed of C."""
+    return any(map(_is_suspect, windows(text, overlap=64)))
+
+
+def _is_suspect(text: bytes) -> bool:
     for literal in _SUSPECT:
         if literal in text:
             return True

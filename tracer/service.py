@@ -173,7 +173,6 @@ class Service:
             "last_push_status": push and push.last_status,
             "push_breaker": "closed",
             "events": {**self.ledger.counts(), "rows": _row_ledger(counts)},
-            "data_quality": self.quality.counts(),
             "workers": workers,
             "warnings": list(self._warnings()),
         }

@@ -37,7 +37,7 @@ def test_importing_the_application_starts_nothing(tmp_path):
             "--workers 2",
             ["one worker", "2 were asked for", "GUNICORN_CMD_ARGS"],
         ),
-        ("GUNICORN_CMD_ARGS", "-k sync --threads 1", ["gthread", "sync"]),
+        ("GUNICORN_CMD_ARGS", "-k sync --threads 1", ["worker class", "sync", "-k"]),
     ],
 )
 def test_a_start_that_is_refused_says_why_in_one_sentence(tmp_path, variable, value, words):

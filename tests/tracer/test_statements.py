@@ -19,3 +19,17 @@ def test_rows_are_grouped_by_the_columns_they_have_and_no_null_is_bound(decoders
         assert sql.endswith('ON CONFLICT ("trace_id") DO NOTHING')
     assert sum('"duration_ms"' in sql for sql, _ in made) == 4
     assert sum(sql.count("(?") for sql, _ in made) == len(records)
+
+
+def test_what_a_large_row_bound_is_not_kept(decoders, store):
+    """SQLite keeps the values bound last: the same row again, small, takes their place."""
+    large = json.dumps({"name": "n", "metadata": {"x": "y" * 10**6}}).encode()
+    record = decoders[CustomEvent].decode(large, 1)
+    (first, values), (second, small) = statements.inserts([record])
+    assert first == second
+    assert len(str(values)) > 10**6
+    assert len(str(small)) < 300
+    assert store.insert([record]).stored == 1
+    assert store.insert([record]).stored == 0
+    (row,) = store._database.execute_sql("SELECT length(metadata) FROM custom_events").fetchall()
+    assert row[0] > 10**6

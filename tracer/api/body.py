@@ -1,7 +1,10 @@
 """From a request to the texts of its events: reading, decompressing, splitting. All bounded."""
 
 import io
+import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import falcon
@@ -18,6 +21,15 @@ NDJSON: Final = "application/x-ndjson"
 
 MAX_EVENTS: Final = 10_000
 """Most events in one body, however large the queue."""
+
+PART_BYTES: Final = 65536
+LARGE_BYTES: Final = 256 * 1024
+"""A larger body has to wait its turn."""
+
+MAX_LARGE: Final = 3
+"""So many may wait for it, each in a thread that could serve others."""
+
+LARGE_WAIT_S: Final = 3.0
 
 MAX_GZIP_MEMBERS: Final = 64
 """Each further member copies what is left of the body."""
@@ -41,54 +53,114 @@ def media_type(request: falcon.Request) -> str:
     return sent
 
 
-def read(request: falcon.Request, max_bytes: int) -> bytes:
-    """The whole body, decompressed. Raises EventError when it is too large, cut off or not gzip.
+class BodyReader:
+    """Reads bodies, decompressed, of at most `max_bytes`. Any thread.
 
-    Blocks on a slow client, as long as the listening socket's receive timeout allows.
+    Memory stays bounded because only one large body is in work at a time, and a few wait for it.
     """
-    encoding = request.env.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()
-    if encoding not in ("identity", "gzip"):
-        raise EventError(
-            Rejection.UNSUPPORTED_ENCODING, f"Content-Encoding {encoding}: send gzip or none"
-        )
-    length = request.content_length
-    if length is not None and length > max_bytes:
-        raise _too_large(max_bytes)
-    try:
-        # A chunked body has no length: Falcon's bounded stream would be empty.
-        body: bytes = request.env["wsgi.input"].read(max_bytes + 1 if length is None else length)
-    except OSError as error:
-        raise EventError(Rejection.INCOMPLETE, "the body did not arrive in time") from error
-    except ParseException as error:  # the server's, for chunks that are none
-        raise EventError(Rejection.INCOMPLETE, f"the body is malformed: {error}") from error
-    if len(body) > max_bytes:
-        raise _too_large(max_bytes)
-    if length is not None and len(body) < length:
-        raise EventError(
-            Rejection.INCOMPLETE, f"the body ends after {len(body)} of {length} announced bytes"
-        )
-    return body if encoding == "identity" else _gunzip(body, max_bytes)
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._large = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(MAX_LARGE)
+
+    @contextmanager
+    def body(self, request: falcon.Request) -> Iterator[bytes]:
+        """The whole body; large ones hold others up until the block ends.
+
+        Raises EventError when it is too large, cut off or not gzip, or too many large ones are in
+        work. Blocks on a slow client, as long as the server lets it.
+        """
+        encoding = request.env.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()
+        if encoding not in ("identity", "gzip"):
+            raise EventError(
+                Rejection.UNSUPPORTED_ENCODING, f"Content-Encoding {encoding}: send gzip or none"
+            )
+        length = request.content_length
+        if length is not None and length > self._max_bytes:
+            raise self._too_large()
+        with _Turn(self._large, self._waiting) as turn:
+            body = self._collect(self._parts(request, length), turn)
+            if encoding == "gzip":
+                body = self._collect(_gunzip(body), turn)
+            yield body
+
+    def _collect(self, parts: Iterator[bytes], turn: "_Turn") -> bytes:
+        """Joins the parts; enters the turn once there are more than small bodies have."""
+        body, size = io.BytesIO(), 0
+        for part in parts:
+            if size <= LARGE_BYTES < size + len(part):
+                turn.take()
+            size += body.write(part)
+            if size > self._max_bytes:
+                raise self._too_large()
+        return body.getvalue()
+
+    def _parts(self, request: falcon.Request, length: int | None) -> Iterator[bytes]:
+        """A chunked body has no length: Falcon's bounded stream would be empty."""
+        stream, size = request.env["wsgi.input"], 0
+        try:
+            while length is None or size < length:
+                part = stream.read(PART_BYTES if length is None else min(PART_BYTES, length - size))
+                if not part:
+                    break
+                size += len(part)
+                yield part
+        except OSError as error:
+            raise EventError(Rejection.INCOMPLETE, "the body did not arrive in time") from error
+        except ParseException as error:  # the server's, for chunks that are none
+            raise EventError(Rejection.INCOMPLETE, f"the body is malformed: {error}") from error
+        if length is not None and size < length:
+            raise EventError(
+                Rejection.INCOMPLETE, f"the body ends after {size} of {length} announced bytes"
+            )
+
+    def _too_large(self) -> EventError:
+        return EventError(Rejection.TOO_LARGE, f"the body is larger than {self._max_bytes} bytes")
 
 
-def _gunzip(body: bytes, max_bytes: int) -> bytes:
-    """All members of the gzip file, as RFC 1952 allows several."""
-    parts: list[bytes] = []
-    room = max_bytes + 1
+class _Turn:
+    """The right to hold a large body, given to one at a time."""
+
+    def __init__(self, large: threading.Lock, waiting: threading.BoundedSemaphore) -> None:
+        self._large = large
+        self._waiting = waiting
+        self._is_taken = False
+
+    def take(self) -> None:
+        """Blocks for at most `LARGE_WAIT_S`; taking it again does nothing. Raises EventError."""
+        if self._is_taken:
+            return
+        if self._waiting.acquire(blocking=False):
+            self._is_taken = self._large.acquire(timeout=LARGE_WAIT_S)
+            self._waiting.release()
+        if not self._is_taken:
+            raise EventError(Rejection.QUEUE_FULL, "too many large bodies at once, try again")
+
+    def __enter__(self) -> "_Turn":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_taken:
+            self._large.release()
+
+
+def _gunzip(body: bytes) -> Iterator[bytes]:
+    """All members of the gzip file, as RFC 1952 allows several, in parts."""
     for _ in range(MAX_GZIP_MEMBERS):
         member = zlib.decompressobj(_GZIP)
         try:
-            part = member.decompress(body, room)
+            while not member.eof:
+                part = member.decompress(body, PART_BYTES)
+                body = member.unconsumed_tail
+                if not part and not body and not member.eof:
+                    raise EventError(Rejection.INCOMPLETE, "the gzip body is cut off")
+                yield part
         except zlib.error as error:
             raise EventError(Rejection.INCOMPLETE, f"the body is not gzip: {error}") from None
-        parts.append(part)
-        room -= len(part)
-        if room <= 0:
-            raise _too_large(max_bytes)
-        if not member.eof:
-            raise EventError(Rejection.INCOMPLETE, "the gzip body is cut off")
         body = member.unused_data
         if not body:
-            return b"".join(parts)
+            return
     raise EventError(
         Rejection.INCOMPLETE, f"the gzip body has more than {MAX_GZIP_MEMBERS} members"
     )
@@ -125,7 +197,8 @@ class Splitter:
 
     def _split_array(self, body: bytes) -> list[bytes]:
         try:
-            body.decode()
+            if not body.isascii():
+                json_text.check_utf8(body)
             try:
                 events = self._decode_array(body)
             except msgspec.ValidationError:
@@ -134,10 +207,6 @@ class Splitter:
                 events = self._decode_array(json_text.mend(body))
         except msgspec.ValidationError:
             raise _too_many(self._max_events) from None
-        except UnicodeDecodeError as error:
-            raise EventError(
-                Rejection.INVALID_UTF8, f"invalid UTF-8 at byte {error.start}"
-            ) from None
         except RecursionError:
             raise EventError(Rejection.TOO_DEEP, "nested too deep") from None
         except msgspec.DecodeError as error:
@@ -152,10 +221,6 @@ class Splitter:
             if len(lines) > self._max_events:
                 raise _too_many(self._max_events)
         return lines
-
-
-def _too_large(max_bytes: int) -> EventError:
-    return EventError(Rejection.TOO_LARGE, f"the body is larger than {max_bytes} bytes")
 
 
 def _too_many(max_events: int) -> EventError:

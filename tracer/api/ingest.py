@@ -46,36 +46,39 @@ class Ingest:
         splitter: body.Splitter,
         intake: Intake,
         ledger: Ledger,
-        *,
-        max_body_bytes: int,
+        reader: body.BodyReader,
     ) -> None:
         self._decoder = decoder
         self._intake = intake
         self._ledger = ledger
-        self._max_body_bytes = max_body_bytes
+        self._reader = reader
         self._splitter = splitter
 
     def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
         try:
             media = body.media_type(request)
-            texts = self._splitter.split(body.read(request, self._max_body_bytes), media)
+            with self._reader.body(request) as sent:
+                self._take(request, response, self._splitter.split(sent, media))
         except EventError as error:
             self.refuse(response, Rejection(error.reason), str(error))
-            return
         except Exception:
             self._ledger.reject(Rejection.INTERNAL)
             raise
+
+    def _take(self, request: falcon.Request, response: falcon.Response, texts: list[bytes]) -> None:
+        """Queues the good events and answers."""
         try:
             if len(texts) > 1:
                 self._intake.check(len(texts))
-            self._take(request, response, texts)
+            self._offer(request, response, texts)
         except NotTaken as refusal:
             response.set_header("Retry-After", RETRY_AFTER_S)
             fault = Fault(index=None, field=None, message=str(refusal))
             _answer(response, _STATUS[refusal.reason], [], [fault], rejected=len(texts))
 
-    def _take(self, request: falcon.Request, response: falcon.Response, texts: list[bytes]) -> None:
-        """Queues the good events and answers. Raises NotTaken."""
+    def _offer(
+        self, request: falcon.Request, response: falcon.Response, texts: list[bytes]
+    ) -> None:
         records, faults = self._decode_all(texts)
         if not records:
             _answer(response, falcon.HTTP_400, [], faults, rejected=len(faults))
@@ -90,6 +93,8 @@ class Ingest:
     def refuse(self, response: falcon.Response, reason: Rejection, message: str) -> None:
         """Answers a request whose body was not read; it counts as one received and one rejected."""
         self._ledger.reject(reason)
+        if reason is Rejection.QUEUE_FULL:
+            response.set_header("Retry-After", RETRY_AFTER_S)
         status = _STATUS.get(reason, falcon.HTTP_400)
         fault = Fault(index=None, field=None, message=message)
         _answer(response, status, [], [fault], rejected=1)
@@ -98,7 +103,8 @@ class Ingest:
         received_at = now_ms()
         records: list[Record] = []
         faults: list[Fault] = []
-        for index, text in enumerate(texts):
+        for index in range(len(texts)):
+            text, texts[index] = texts[index], b""  # frees it once it is decoded
             try:
                 records.append(self._decoder.decode(text, received_at))
             except EventError as error:

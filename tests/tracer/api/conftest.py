@@ -4,7 +4,7 @@ import pytest
 from falcon import testing
 
 from tracer.api.app import create_app
-from tracer.api.body import Splitter
+from tracer.api.body import BodyReader, Splitter
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
@@ -20,11 +20,9 @@ class Api:
         self.intake = Intake(self.ledger, capacity=capacity, max_bytes=10**6, batch_size=10)
         self.intake.admit()
         self.status = {"status": "ok", "uptime_seconds": 1.0, "version": "0", "secret": "x"}
-        splitter = Splitter(capacity)
+        splitter, reader = Splitter(capacity), BodyReader(max_body_bytes)
         ingest = {
-            kind.route: Ingest(
-                decoder, splitter, self.intake, self.ledger, max_body_bytes=max_body_bytes
-            )
+            kind.route: Ingest(decoder, splitter, self.intake, self.ledger, reader)
             for kind, decoder in decoders.items()
         }
         guard = Guard(api_key="k3y", allowed_hosts=("agent.internal",))

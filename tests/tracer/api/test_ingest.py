@@ -276,7 +276,7 @@ def test_a_bug_of_ours_is_500_without_details(api, monkeypatch, caplog):
 
 
 def test_a_bug_while_reading_is_counted(api, monkeypatch):
-    monkeypatch.setattr("tracer.api.body.read", lambda *_: 1 / 0)
+    monkeypatch.setattr("tracer.api.body.media_type", lambda *_: 1 / 0)
     assert api.post(CALL).status_code == 500
     assert counts(api)["rejected"] == {"internal": 1}
 
