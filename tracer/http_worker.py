@@ -24,9 +24,9 @@ FIRST_BYTE_S: Final = 15.0
 READ_S: Final = 10.0
 """Longest time a request may take to arrive while threads are idle."""
 
-SHARED_S: Final = 1.0
+SHARED_S: Final = 0.5
 """The same while others wait for a thread; less when many do, so that all had one in `CLEAR_S`."""
-CLEAR_S: Final = 3.0
+CLEAR_S: Final = 2.0
 ANSWER_S: Final = 30.0
 """A thread that still writes to a client after this time is taken away when others wait."""
 
