@@ -32,7 +32,7 @@ ANSWER_S: Final = 30.0
 
 CHECK_S: Final = 0.25
 DRAIN_S: Final = 0.2
-LINGER_S: Final = 2.0
+LINGER_S: Final = 5.0
 MAX_LINGERING: Final = 128
 _NO_MORE_FILES: Final = (errno.EMFILE, errno.ENFILE)
 
