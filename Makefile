@@ -31,6 +31,9 @@ docs: .venv/dev  ## write the generated tables into README.md and config/trace.e
 bench: .venv/dev  ## speed and memory beside a bare Falcon application
 	$(BIN)/python -m bench
 
+fuzz: .venv/dev  ## the fuzz tests, for minutes instead of seconds
+	FUZZ_EXAMPLES=3000 $(BIN)/python -m pytest -n 0 tests/process/test_fuzz.py
+
 prices: .venv/dev  ## the newest model prices into config/prices.json
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade-package genai-prices --extra dev pyproject.toml -o requirements-dev.lock
@@ -60,4 +63,4 @@ clean:  ## remove what the other targets made, not the database
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@ .venv/runtime
 
-.PHONY: help run test check fix docs bench prices lock clean
+.PHONY: help run test check fix docs bench fuzz prices lock clean

@@ -16,7 +16,7 @@ application = create_app(
     Guard(api_key=settings.api_key, allowed_hosts=settings.allowed_hosts),
     Health(service.health),
     {
-        kind.route: Ingest(
+        kind: Ingest(
             decoder,
             splitter,
             service.intake,

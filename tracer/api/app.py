@@ -9,14 +9,18 @@ import msgspec
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
+from tracer.api.openapi import OpenApi
+from tracer.events import Event
 
 log = logging.getLogger(__name__)
 
 _encoder = msgspec.json.Encoder()
 
 
-def create_app(guard: Guard, health: Health, ingest: dict[str, Ingest]) -> falcon.App[Any, Any]:
-    """Routes and error handling; `ingest` is keyed by route. Starts nothing."""
+def create_app(
+    guard: Guard, health: Health, ingest: dict[type[Event], Ingest]
+) -> falcon.App[Any, Any]:
+    """Routes and error handling. Starts nothing."""
     app = falcon.App(middleware=[guard])
     json_handler = falcon.media.JSONHandler(
         dumps=lambda value: _encoder.encode(value).decode(), loads=msgspec.json.decode
@@ -25,8 +29,9 @@ def create_app(guard: Guard, health: Health, ingest: dict[str, Ingest]) -> falco
     app.set_error_serializer(_serialize_error)
     app.add_error_handler(Exception, _handle_unexpected)
     app.add_route("/health", health)
-    for route, resource in ingest.items():
-        app.add_route(route, resource)
+    app.add_route("/openapi.json", OpenApi(list(ingest)))
+    for kind, resource in ingest.items():
+        app.add_route(kind.route, resource)
     return app
 
 

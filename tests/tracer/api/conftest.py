@@ -22,7 +22,7 @@ class Api:
         self.status = {"status": "ok", "uptime_seconds": 1.0, "version": "0", "secret": "x"}
         splitter, reader = Splitter(capacity), BodyReader(max_body_bytes)
         ingest = {
-            kind.route: Ingest(decoder, splitter, self.intake, self.ledger, reader)
+            kind: Ingest(decoder, splitter, self.intake, self.ledger, reader)
             for kind, decoder in decoders.items()
         }
         guard = Guard(api_key="k3y", allowed_hosts=("agent.internal",))
