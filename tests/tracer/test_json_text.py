@@ -94,3 +94,35 @@ def test_merging_overwrites_nothing():
     raw = {name: msgspec.Raw(name.encode()) for name in ("a", "b")}
     merged = json_text.merge({"a": raw["a"], "event.a": raw["a"]}, {"a": raw["b"], "b": raw["b"]})
     assert list(merged) == ["a", "event.a", "event.a.2", "b"]
+
+
+@pytest.mark.parametrize("padding", [0, 70_000])
+@pytest.mark.parametrize(("depth", "is_refused"), [(64, False), (65, True)])
+def test_depth_is_found_in_large_texts_too(padding, depth, is_refused):
+    """Texts are looked at in pieces, in which brackets of others are still open."""
+    halves = "[" * (depth // 2), "[" * (depth - depth // 2)
+    inner = '"a",' * padding
+    text = f"{halves[0]}{inner}{halves[1]}{']' * depth}".encode()
+    assert refused(json_text.check_depth, text) is is_refused
+    shallow = ("[" + "[[1]]," * 30_000 + "1]").encode()
+    assert not refused(json_text.check_depth, shallow)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_refused"),
+    [
+        ('{"a":{' + '"b":1,' * 49_998 + '"c":2}}', False),
+        ('{"a":{' + '"b":1,' * 49_999 + '"c":2}}', True),
+        ('{"a":"' + ":" * 60_000 + '"}', False),
+    ],
+)
+def test_members_are_counted_outside_strings(text, is_refused):
+    assert refused(json_text.check_members, text.encode()) is is_refused
+
+
+@pytest.mark.parametrize("place", [0, 5, 65_530, 65_535, 65_536, 131_080])
+def test_the_place_of_invalid_utf8_is_named_in_large_texts_too(place):
+    text = b"x" * place + b"\xe2\x82" + b"y" * 100
+    with pytest.raises(EventError, match=f"byte {place}$"):
+        json_text.check_utf8(text)
+    json_text.check_utf8(("x" * place + "€" * 50_000).encode())
