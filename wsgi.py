@@ -23,5 +23,6 @@ application = create_app(
             max_body_bytes=settings.max_body_bytes,
         )
         for kind, decoder in service.decoders.items()
+        if kind.route is not None
     },
 )

@@ -26,6 +26,7 @@ class Api:
                 decoder, splitter, self.intake, self.ledger, max_body_bytes=max_body_bytes
             )
             for kind, decoder in decoders.items()
+            if kind.route is not None
         }
         guard = Guard(api_key="k3y", allowed_hosts=("agent.internal",))
         self.app = create_app(guard, Health(lambda: self.status), ingest)
