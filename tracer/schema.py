@@ -37,7 +37,8 @@ pid I ppid I name T state T cpu_percent N rss_bytes I threads I started_at I is_
 def _add_metrics(database: peewee.Database) -> None:
     """1 → 2: the tables of the sampler, as they were then: models may change, a step may not."""
     types = {"I": "INTEGER", "N": "NUMERIC", "T": "TEXT"}
-    for table, names in (("system_metrics", _SYSTEM_METRICS), ("process_metrics", _PROCESS_METRICS)):
+    tables = {"system_metrics": _SYSTEM_METRICS, "process_metrics": _PROCESS_METRICS}
+    for table, names in tables.items():
         words = names.split()
         own = [f'"{n}" {types[t]}' for n, t in zip(words[::2], words[1::2], strict=True)]
         database.execute_sql(

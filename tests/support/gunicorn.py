@@ -35,6 +35,8 @@ class Gunicorn:
             "PATH": os.environ["PATH"],
             "TRACE_BIND": f"127.0.0.1:{self.port}",
             "TRACE_DB_PATH": str(self.database),
+            "TRACE_DNS_PROBES": "",  # the resolver and the processes of this machine are not ours
+            "TRACE_WATCH_PROCESS": "",
             **environ,
         }
 

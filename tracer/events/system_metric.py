@@ -75,8 +75,12 @@ class SystemMetric(Event):
         "received, in the interval, without loopback", source="`/proc/net/dev`"
     )
     net_tx_bytes = LargeCount("sent, in the interval, without loopback", source="the same")
-    net_connections = Count("TCP connections in any state", source="`/proc/net/tcp`, `tcp6`")
-    net_established = Count("those that are established", source="the same")
+    net_connections = Count(
+        "TCP connections in any state, `TIME_WAIT` included", source="`/proc/net/sockstat`, `tcp`"
+    )
+    net_established = Count(
+        "those that are established, or half closed by the peer", source="`/proc/net/snmp`"
+    )
     net_errors = Count("receive and send errors, in the interval", source="`/proc/net/dev`")
     net_drops = Count("packets dropped, in the interval", source="the same")
     dns_ms = Amount(
