@@ -4,6 +4,7 @@ Kernel: proc_stat(5), admin-guide/cgroup-v2 `cpu.*`, cgroup-v1/cpuacct, schedule
 """
 
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -168,6 +169,7 @@ def _scope(bound: Bound | None, host: dict[str, float]) -> str | None:
 
 def _load(root: Path) -> dict[str, float | None]:
     """proc_loadavg(5); of the host in any scope."""
-    words = (read_text(root / "proc/loadavg") or "").split()
-    names = ("load_1m", "load_5m", "load_15m")
-    return {n: float(w) for n, w in zip(names, words, strict=False)} if len(words) > 2 else {}
+    match = re.match(r"([\d.]+) ([\d.]+) ([\d.]+) ", read_text(root / "proc/loadavg") or "")
+    if match is None:
+        return {}
+    return dict(zip(("load_1m", "load_5m", "load_15m"), map(float, match.groups()), strict=True))
