@@ -41,3 +41,26 @@ class Clock:
 
     def __call__(self):
         return self.now
+
+
+def process(pid, *, name="node", state="S", ppid=1, ticks=0, threads=1, start=100, rss=10, code=0):
+    """`/proc/PID/stat`; `rss` in pages."""
+    fields = [
+        state,
+        ppid,
+        *[0] * 9,
+        ticks,
+        0,
+        0,
+        0,
+        20,
+        0,
+        threads,
+        0,
+        start,
+        9999,
+        rss,
+        *[0] * 27,
+        code,
+    ]
+    return f"{pid} ({name}) " + " ".join(str(field) for field in fields) + "\n"
