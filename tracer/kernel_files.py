@@ -2,6 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Final
+
+READ_BYTES: Final = 8192
+"""The kernel hands out most of these files by pages."""
 
 
 def read_bytes(path: Path) -> bytes | None:
@@ -12,7 +16,7 @@ def read_bytes(path: Path) -> bytes | None:
         return None
     try:
         parts = []
-        while part := os.read(descriptor, 65536):
+        while part := os.read(descriptor, READ_BYTES):
             parts.append(part)
         return b"".join(parts)
     except OSError:

@@ -13,6 +13,11 @@ DEADLINE_S: Final = 5.0
 """A name that has not resolved by then counts as failed."""
 
 
+def _resolve(name: str) -> None:
+    """Bytes, since a text would load Python's tables of international names: 1 MB."""
+    socket.getaddrinfo(name.encode() if name.isascii() else name, 443, type=socket.SOCK_STREAM)
+
+
 class _Round:
     """One try of all names. Written by its thread, read by the sampler's."""
 
@@ -46,7 +51,7 @@ class Dns:
         self,
         names: Sequence[str],
         clock: Callable[[], float] = time.monotonic,
-        resolve: Callable[[str], object] = lambda name: socket.getaddrinfo(name, 443),
+        resolve: Callable[[str], object] = _resolve,
     ) -> None:
         self._names = names
         self._clock = clock
