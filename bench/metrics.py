@@ -14,6 +14,7 @@ from tracer import collectors
 from tracer.cgroup import Groups
 from tracer.collectors.cpu import Cpu
 from tracer.collectors.disk import Disk
+from tracer.collectors.gateway import GatewayFinder
 from tracer.collectors.processes import Processes
 from tracer.collectors.runner import Runner
 
@@ -85,7 +86,7 @@ def half_core_by_itself(show, seconds):
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
     with busy(HALF_BUSY) as pid:
-        processes = Processes(ROOT, None)
+        processes = Processes(ROOT, GatewayFinder(ROOT, "while time.perf_counter"))
         processes.collect()
         before, started = truth_s(pid), time.monotonic()
         time.sleep(seconds)

@@ -90,8 +90,8 @@ class Sampler:
 
     def warnings(self) -> Iterator[str]:
         """For `/health`: which columns are missing."""
-        for name, count in self._runner.skips.items():
-            yield f"metrics: {name} was not read in {count} of {self.passes} passes"
+        for name in self._runner.missing:
+            yield f"metrics: {name} cannot be read ({self._runner.skips[name]} passes so far)"
 
     def _store(self, result: PassResult, now: Moment, last: Moment) -> None:
         interval_ms = now.monotonic_ms - last.monotonic_ms

@@ -109,7 +109,7 @@ def _group_counters(bound: Bound, groups: Groups) -> dict[str, float | None]:
     account = groups.of("cpuacct", "cpuacct.usage")
     if account is None:
         return dict(periods)
-    if folder.name and (folder / "cpuacct.usage").exists():  # cpu,cpuacct mounted as one
+    if (folder / "cpuacct.usage").exists():  # cpu,cpuacct mounted as one
         account = account._replace(directory=folder)
     used_ns = read_number(account.directory / "cpuacct.usage")
     split = read_pairs(account.directory / "cpuacct.stat")

@@ -32,7 +32,7 @@ class Disk:
         device = self._device()
         for line in (read_text(self._root / "proc/diskstats") or "").splitlines():
             fields = line.split()
-            if f"{fields[0]}:{fields[1]}" == device:
+            if len(fields) > 9 and f"{fields[0]}:{fields[1]}" == device:
                 return {"read": int(fields[5]), "write": int(fields[9])}
         return {}
 

@@ -26,7 +26,7 @@ FLY_PORT: Final = 3000
 """Others like this port as well, so its listener must also look like a gateway."""
 
 COMMAND: Final = re.compile(
-    r"openclaw-gateway\b|(openclaw(\.mjs)?|dist/(index|entry)\.m?js)\s+gateway"
+    r"^(\S*/)?openclaw-gateway\b|(openclaw(\.mjs)?|dist/(index|entry)\.m?js)\s+gateway"
     r"(?!\s+(status|call|usage|stop|restart|install|uninstall|probe|health|discover|stability))"
 )
 SETTLED_S: Final = 60.0
@@ -67,6 +67,8 @@ class GatewayFinder:
         self._uptime_s = uptime_s
         self.found: Found | None = None
         """As of the last `find`."""
+        self.has_hidden_listener = False
+        """Whether somebody listens on the port, and we may not see who: not found is not down."""
         self._unowned: dict[int, set[str]] = {}
         self._others: set[tuple[int, int]] = set()
 
@@ -74,6 +76,7 @@ class GatewayFinder:
         """The running gateway. One that was found is kept as long as it runs, unless lock or pid
         file name another.
         """
+        self.has_hidden_listener = False
         own = self._own_pids()
         others = {p: s for p, s in table.items() if not s.is_zombie and p not in own}
         self.found = self._named(others) or self._again(others) or self._search(others)
@@ -145,7 +148,10 @@ class GatewayFinder:
     ) -> Found | None:
         """The process that holds the listening socket; needs its user or root."""
         sockets = ports.get(port)
-        if not sockets or self._unowned.get(port) == sockets:
+        if not sockets:
+            return None
+        self.has_hidden_listener = must_match is None
+        if self._unowned.get(port) == sockets:
             return None
         self._unowned[port] = sockets  # to look through all open files once is enough
         for pid, process in table.items():
@@ -153,6 +159,7 @@ class GatewayFinder:
                 continue
             if sockets & self._open_files(pid):
                 del self._unowned[port]
+                self.has_hidden_listener = False
                 return Found(process, port=port if self._watch == "auto" else None)
         return None
 

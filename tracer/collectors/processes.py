@@ -59,7 +59,8 @@ class Processes:
             "zombies": sum(process.is_zombie for process in table.processes.values()),
         }
         if self._finder is not None:
-            values["gateway_up"] = int(gateway is not None)
+            is_unknown = gateway is None and self._finder.has_hidden_listener
+            values["gateway_up"] = None if is_unknown else int(gateway is not None)
         if gateway is not None:
             values["gateway_pid"] = gateway.pid
             values["gateway_cpu_percent"] = cpu.get(gateway.pid)

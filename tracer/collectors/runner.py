@@ -39,6 +39,8 @@ class Runner:
     def __init__(self, collectors: Mapping[str, Collector], budget_s: float = BUDGET_S) -> None:
         self.skips: Counter[str] = Counter()
         """Collector → passes without its columns, since the start."""
+        self.missing: list[str] = []
+        """Those without columns in the last pass."""
         self.is_cancelled = False
         self._collectors = collectors
         self._budget_s = budget_s
@@ -71,6 +73,7 @@ class Runner:
                     break
                 self._note_failure(name, answer)
         self.skips.update(result.skipped)
+        self.missing = result.skipped
         return result
 
     def cancel(self) -> None:

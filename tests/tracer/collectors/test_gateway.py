@@ -12,6 +12,7 @@ import pytest
 from tests.support.host import process, write
 from tracer.collectors.gateway import COMMAND, Found, GatewayFinder
 from tracer.collectors.process_table import parse_stat, read_table
+from tracer.collectors.processes import Processes
 from tracer.collectors.startup import Startup
 
 ROOT = Path("/")
@@ -97,6 +98,8 @@ def test_the_newest_of_two_locks_wins_and_takes_over_from_one_that_drains(tmp_pa
         ("/app/.venv/bin/gunicorn -c openclaw-trace/gunicorn.conf.py", False),
         ("node dist/process/spawn-broker/worker.js", False),
         ("openclaw", False),
+        ("tail -f /data/logs/openclaw-gateway.log", False),
+        ("/usr/local/bin/openclaw-gateway", True),
     ],
 )
 def test_command_lines(tmp_path, command, is_one):
@@ -186,11 +189,16 @@ def test_a_listener_we_may_not_see_is_looked_for_once(tmp_path):
     for _ in range(3):
         assert watching.find(table(process(50))) is None
     assert looked == [50]
+    assert watching.has_hidden_listener
+    hidden = Processes(write(root, {"proc/50/stat": process(50)}), watching).collect().values
+    assert hidden["gateway_up"] is None
     (root / "proc/50/fd").mkdir(parents=True)
     (root / "proc/50/fd/3").symlink_to("socket:[78]")
     write(root, {"proc/net/tcp": head + line.replace(" 77 ", " 78 ")})
     del watching._open_files
     assert watching.find(table(process(50))) == Found(table(process(50))[50], port=18789)
+    assert not watching.has_hidden_listener
+    assert Processes(root, watching).collect().values["gateway_up"] == 1
 
 
 class Answer(BaseHTTPRequestHandler):

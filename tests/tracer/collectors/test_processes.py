@@ -134,7 +134,7 @@ def test_cpu_of_a_real_process_is_what_the_kernel_accounts_to_it():
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
         try:
             child.stdout.readline()
-            processes = Processes(ROOT, None)
+            processes = Processes(ROOT, GatewayFinder(ROOT, "process_time"))
             created_at_ms = psutil.Process(child.pid).create_time() * 1000
             other, started = psutil.Process(child.pid), time.monotonic()
             processes.collect()
@@ -145,6 +145,7 @@ def test_cpu_of_a_real_process_is_what_the_kernel_accounts_to_it():
         finally:
             child.kill()
     expected = 100 * (sum(after[:2]) - sum(before[:2])) / seconds
-    row = next(row for row in reading.facts["rows"] if row["pid"] == child.pid)
+    (row,) = [row for row in reading.facts["rows"] if row["is_gateway"]]
+    assert row["pid"] == child.pid
     assert row["cpu_percent"] == pytest.approx(expected, abs=3)
     assert row["started_at"] == pytest.approx(created_at_ms, abs=1500)
