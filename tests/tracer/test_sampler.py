@@ -139,11 +139,11 @@ def test_hidden_processes_and_restarts_of_the_gateway_are_noted(bench):
 
 
 def test_what_is_detected_is_reported_at_the_first_pass_already(bench):
-    b = bench(disk=Fixed({"disk_percent": 99.0, "disk_free_bytes": 1}))
+    disk = Fixed({"disk_percent": 99.0, "disk_free_bytes": 1})
+    b = bench(disk=disk, dns=Fixed(dns_failed={"api.example.com": "not known"}))
     for _ in range(3):
         b.step()
-    (report,) = b.rows(ErrorEvent)
-    assert report["category"] == "disk_full"
+    assert [report["category"] for report in b.rows(ErrorEvent)] == ["disk_full", "dns"]
 
 
 def test_a_report_that_could_not_be_stored_is_made_later(bench):

@@ -126,6 +126,7 @@ def test_a_restart_within_the_process_shows_in_its_own_uptime():
         (16000, 0),
         (None, 0),
         (31000, 0),
+        (None, 0),
         (4000, 1),
         (None, 1),
         (19000, 1),
