@@ -7,18 +7,24 @@ from typing import Final
 READ_BYTES: Final = 8192
 """The kernel hands out most of these files by pages."""
 
+MAX_BYTES: Final = 4 * 2**20
+"""Far more than any of them has."""
+
 
 def read_bytes(path: Path) -> bytes | None:
-    """The whole file, or None: missing, forbidden, or not supported by this kernel."""
+    """The whole file, or None: missing, forbidden, or not supported by this kernel.
+
+    Neither a pipe nor an endless device, put where a file is expected, can hold it up.
+    """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
     try:
-        parts = []
-        while part := os.read(descriptor, READ_BYTES):
-            parts.append(part)
-        return b"".join(parts)
+        content = bytearray()
+        while len(content) < MAX_BYTES and (part := os.read(descriptor, READ_BYTES)):
+            content += part
+        return bytes(content)
     except OSError:
         return None
     finally:

@@ -94,7 +94,8 @@ class GatewayFinder:
         """By a file that names its pid."""
         if self._watch.startswith("pid:"):
             content = (read_bytes(Path(self._watch[4:])) or b"").split()
-            process = table.get(int(content[0])) if content and content[0].isdigit() else None
+            is_pid = bool(content) and content[0].isdigit() and len(content[0]) < 12
+            process = table.get(int(content[0])) if is_pid else None
             return Found(process) if process else None
         return self._locked(table) if self._watch == "auto" else None
 
@@ -129,10 +130,14 @@ class GatewayFinder:
         return max(candidates, key=lambda pair: pair[0])[1] if candidates else None
 
     def _locks(self) -> Iterator[Path]:
-        for pattern in self._patterns:
-            yield from self._root.glob(pattern)
+        places = [(self._root, pattern) for pattern in self._patterns]
         if self._state_folder is not None:
-            yield from self._state_folder.glob("tmp/openclaw-*/gateway.*.lock")
+            places.append((self._state_folder, "tmp/openclaw-*/gateway.*.lock"))
+        for folder, pattern in places:
+            try:
+                yield from folder.glob(pattern)
+            except OSError:
+                continue  # a folder on a dead mount, or not for us
 
     def _is_holder(self, process: ProcessStat, start_ticks: object) -> bool:
         if start_ticks is not None:

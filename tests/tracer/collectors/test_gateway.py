@@ -75,6 +75,16 @@ def test_a_lock_that_was_left_behind_or_is_none_names_nobody(tmp_path, lock):
     assert finder(root).find(table(process(50, start=777), process(1, start=5))) is None
 
 
+def test_a_pipe_or_an_endless_file_in_the_place_of_a_lock_holds_nothing_up(tmp_path):
+    """Anybody may write to /tmp."""
+    folder = tmp_path / "tmp/openclaw-0"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "gateway.a.lock")
+    (folder / "gateway.b.lock").symlink_to("/dev/zero")
+    (folder / "gateway.c.lock").mkdir()
+    assert finder(tmp_path).find(table(process(50))) is None
+
+
 def test_the_newest_of_two_locks_wins_and_takes_over_from_one_that_drains(tmp_path):
     root = write(tmp_path, {"tmp/openclaw-0/gateway.a.lock": '{"pid":50,"startTime":100}'})
     watching = finder(root)
@@ -155,7 +165,7 @@ def test_a_pid_file(tmp_path):
     file = tmp_path / "agent.pid"
     watching = finder(tmp_path, f"pid:{file}")
     assert watching.find(table(process(50))) is None
-    for text, expected in (("50\n", 50), ("60", 60), ("", 60), ("x", 60)):
+    for text, expected in (("50\n", 50), ("60", 60), ("", 60), ("x", 60), ("9" * 5000, 60)):
         file.write_text(text)
         assert watching.find(table(process(50), process(60))).process.pid == expected
 
