@@ -65,10 +65,11 @@ class Dns:
         reading = self._outcome(now)
         latest = self._round
         if latest is None or (latest.is_done and now - latest.began_at >= ROUND_S):
-            self._round = _Round(self._names, now)
+            begun = _Round(self._names, now)
             threading.Thread(
-                target=self._round.run, args=(self._resolve,), name="dns", daemon=True
+                target=begun.run, args=(self._resolve,), name="dns", daemon=True
             ).start()
+            self._round = begun
         return reading
 
     def _outcome(self, now: float) -> Reading:

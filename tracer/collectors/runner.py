@@ -57,9 +57,11 @@ class Runner:
             result.skipped.extend(self._stuck)
         while names and not self.is_cancelled:
             self._relay = relay = _Relay()
-            threading.Thread(
-                target=self._work, args=(relay, tuple(names)), name="collect", daemon=True
-            ).start()
+            work = (relay, tuple(names))
+            try:
+                threading.Thread(target=self._work, args=work, name="collect", daemon=True).start()
+            except RuntimeError:  # no thread left to be had: then above all we want to know
+                self._work(*work)
             while names:
                 name = names.pop(0)
                 answer = self._await(relay, name)

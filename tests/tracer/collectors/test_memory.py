@@ -39,6 +39,12 @@ def memory(folder, files, mode="auto"):
     return Memory(root, Groups(root), mode)
 
 
+def test_what_a_balloon_took_is_used_though_the_total_stays(tmp_path):
+    """On a Fly machine: no process has it, and yet it is not to be had."""
+    text = "MemTotal: 1000 kB\nMemFree: 150 kB\nMemAvailable: 200 kB\nAnonPages: 50 kB\n"
+    assert values(tmp_path, {"proc/meminfo": text})["mem_percent"] == 80.0
+
+
 def values(folder, files, mode="auto"):
     return memory(folder, files, mode).collect().values
 

@@ -96,3 +96,13 @@ def test_a_stop_does_not_wait_for_one_that_hangs():
     assert not thread.is_alive()
     go_on.set()
     wait_until(lambda: not collecting())
+
+
+def test_where_no_thread_can_be_had_the_pass_runs_all_the_same(monkeypatch):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    result = runner(Part("a"), Part("bad", lambda: 1 / 0), Part("c")).run()
+    assert result.values == {"a": 1, "c": 1}
+    assert result.skipped == ["bad"]
