@@ -24,5 +24,6 @@ application = create_app(
             reader,
         )
         for kind, decoder in service.decoders.items()
+        if kind.route is not None
     },
 )

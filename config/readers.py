@@ -87,6 +87,23 @@ def plain(text: str) -> str:
     return text.strip()
 
 
+def watched_process(text: str) -> str:
+    """Which process to watch; the text itself, once it is known to be readable."""
+    text = text.strip()
+    try:
+        if text.startswith("port:"):
+            port(text[5:])
+        elif text.startswith("pid:") and not Path(text[4:]).is_absolute():
+            raise ValueError(text)
+        else:
+            re.compile(text)
+    except (ValueError, re.error):
+        raise ValueError(
+            "auto, pid:/path/of/file, port:N or a regular expression on the command line"
+        ) from None
+    return text
+
+
 def path(text: str) -> Path:
     """Absolute, since SQLite has meanings of its own for names such as `:memory:`."""
     return Path(text.strip()).absolute()

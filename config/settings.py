@@ -102,7 +102,7 @@ class Settings:
     )
     watch_process: str = setting(
         "auto",
-        readers.plain,
+        readers.watched_process,
         "the agent to watch: `auto`, `pid:FILE`, `port:N` or a regular expression on the command "
         "line; empty: none",
     )
@@ -208,7 +208,8 @@ def _sent(
     name: str, field: dataclasses.Field[Any], environ: Mapping[str, str]
 ) -> tuple[str, str | None]:
     """Which variable a value came from, and its text: the name, its file, an older spelling."""
-    keeps_empty = field.metadata["read"] in (readers.plain, readers.names)
+    texts = (readers.plain, readers.names, readers.watched_process)
+    keeps_empty = field.metadata["read"] in texts
     file_name = f"{name}_FILE"
     if environ.get(name, "").strip():
         return name, environ[name]

@@ -1,5 +1,6 @@
 """Fixtures that more than one room needs."""
 
+import hypothesis
 import pytest
 
 from tests.support.prices import shipped_prices
@@ -7,6 +8,10 @@ from tests.support.remote import Remote
 from tracer.decoder import EventDecoder
 from tracer.events import KINDS
 from tracer.store import Store
+
+# How long an example takes says something of the machine, nothing of the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture

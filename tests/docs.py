@@ -4,7 +4,7 @@ import re
 
 from config.settings import OLDER_SPELLINGS, declared
 from tests.support.gunicorn import PROJECT
-from tracer.events import KINDS
+from tracer.events import KINDS, Event
 from tracer.fields import Amount, Choice, Count, Text, Timestamp
 from tracer.ledger import Loss, Rejection
 
@@ -21,7 +21,7 @@ def settings_table():
 
 def fields_table():
     parts = []
-    for kind in KINDS:
+    for kind in (kind for kind in KINDS if kind.route is not None):
         parts += [
             f"**`POST {kind.route}`** ({kind.type_name})",
             "",
@@ -38,6 +38,38 @@ def fields_table():
             default = f"; default `{field.default}`" if field.default else ""
             text = f"{field.help_text}{default}{also}"
             parts.append(f"| `{field.wire_name}` |{required} {_type(field)} | {text} |")
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+UNITS = {
+    "percent": "%",
+    "bytes": "bytes",
+    "bytes_per_s": "bytes/s",
+    "ms": "ms",
+    "at": "ms since the epoch",
+}
+
+
+def metrics_table():
+    """The columns of what only the sidecar reports."""
+    common = {field.name for field in Event.wire_fields()}
+    parts = []
+    for kind in (kind for kind in KINDS if kind.route is None):
+        parts += [
+            f"**`{kind._meta.table_name}`** ({kind.type_name})",
+            "",
+            "| column | unit | meaning | from |",
+            "|---|---|---|---|",
+        ]
+        for field in kind.wire_fields():
+            if field.name in common:
+                continue
+            suffixes = [s for s in UNITS if field.name.endswith(f"_{s}")]
+            unit = UNITS[max(suffixes, key=len)] if suffixes else ""
+            words = [f"`{word}`" for word in getattr(field, "words", ())]
+            meaning = field.help_text + (": " + ", ".join(words) if words else "")
+            parts.append(f"| `{field.name}` | {unit} | {meaning} | {field.source} |")
         parts.append("")
     return "\n".join(parts).rstrip()
 
@@ -69,6 +101,7 @@ def with_tables(text):
     for name, table in (
         ("settings", settings_table()),
         ("fields", fields_table()),
+        ("metrics", metrics_table()),
         ("reasons", reasons_list()),
     ):
         pattern = f"(<!-- {name}: made by `make docs` -->\n).*?(\n<!-- /{name} -->)"

@@ -18,6 +18,9 @@ from tracer.ledger import Rejection
 MAX_COUNT: Final = 10**12
 """Largest count or duration: beyond any real one, and sums over millions of rows fit 64 bits."""
 
+LARGEST: Final = 2**53
+"""Largest size or time: the last whole number that every reader of JSON holds exactly."""
+
 SHORT_TEXT_BYTES: Final = 4096
 """Longest stored name or id. Long texts have `TRACE_MAX_TEXT_BYTES`."""
 
@@ -25,7 +28,8 @@ SHORT_TEXT_BYTES: Final = 4096
 class WireField(peewee.Field):
     """A column that an event may carry; `required` ones must be sent.
 
-    `computed` columns are ours: not read from the wire.
+    `computed` columns are ours: not read from the wire. `source` says where a measured value is
+    read.
     """
 
     wire_type: Any = None
@@ -39,6 +43,7 @@ class WireField(peewee.Field):
         wire_name: str | None = None,
         aliases: tuple[str, ...] = (),
         example: object = None,
+        source: str = "",
         **options: Any,
     ) -> None:
         options.setdefault("null", not required)
@@ -48,6 +53,7 @@ class WireField(peewee.Field):
         self.computed = computed
         self.aliases = aliases
         self.example = example
+        self.source = source
 
     @property
     def wire_name(self) -> str:
@@ -123,6 +129,12 @@ class Count(WireField):
 
     field_type = "INTEGER"
     wire_type = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+
+
+class LargeCount(Count):
+    """A count that may be larger: bytes of a volume, milliseconds since the epoch."""
+
+    wire_type = Annotated[int, Meta(ge=0, le=LARGEST)]
 
 
 class Amount(WireField):

@@ -16,9 +16,45 @@ from tracer.events import KINDS
 APPLICATION_ID: Final = 0x0C1A_77AC
 """Says in the header of the file whose it is, so that nobody else's database gets our tables."""
 
-VERSION: Final = 1
+VERSION: Final = 2
 
-_STEPS: Final[dict[int, Callable[[peewee.Database], None]]] = {}
+_SYSTEM_METRICS: Final = """
+cpu_percent N cpu_user_percent N cpu_system_percent N cpu_idle_percent N cpu_steal_percent N
+cpu_cores_used N cpu_cores_limit N cpu_throttled_percent N load_1m N load_5m N load_15m N
+cpu_scope T mem_rss_bytes I mem_used_bytes I mem_available_bytes I mem_total_bytes I mem_percent N
+swap_used_bytes I mem_scope T oom_kills I psi_cpu_percent N psi_mem_percent N psi_io_percent N
+disk_total_bytes I disk_used_bytes I disk_free_bytes I disk_percent N disk_read_bytes I
+disk_write_bytes I disk_read_bytes_per_s N disk_write_bytes_per_s N net_rx_bytes I net_tx_bytes I
+net_connections I net_established I net_errors I net_drops I dns_ms N dns_failures I processes I
+zombies I gateway_up I gateway_pid I gateway_cpu_percent N gateway_rss_bytes I tracer_rss_bytes I
+tracer_cpu_percent N tracer_threads I tracer_gc_collections I interval_ms I
+"""
+_PROCESS_METRICS: Final = """
+pid I ppid I name T state T cpu_percent N rss_bytes I threads I started_at I is_gateway I
+"""
+
+
+def _add_metrics(database: peewee.Database) -> None:
+    """1 → 2: the tables of the sampler, as they were then: models may change, a step may not."""
+    types = {"I": "INTEGER", "N": "NUMERIC", "T": "TEXT"}
+    tables = {"system_metrics": _SYSTEM_METRICS, "process_metrics": _PROCESS_METRICS}
+    for table, names in tables.items():
+        words = names.split()
+        own = [f'"{n}" {types[t]}' for n, t in zip(words[::2], words[1::2], strict=True)]
+        database.execute_sql(
+            f'CREATE TABLE "{table}" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, '
+            '"trace_id" TEXT NOT NULL, "otel_trace_id" TEXT, "span_id" TEXT, '
+            '"created_at" INTEGER NOT NULL, "received_at" INTEGER NOT NULL, "agent_id" TEXT, '
+            '"metadata" TEXT, "pushed_at" INTEGER, "push_error" TEXT, ' + ", ".join(own) + ")"
+        )
+        database.execute_sql(f'CREATE UNIQUE INDEX "{table}_trace_id" ON "{table}" ("trace_id")')
+        database.execute_sql(
+            f"CREATE INDEX {table}_unpushed ON {table} (id) "
+            "WHERE pushed_at IS NULL AND push_error IS NULL"
+        )
+
+
+_STEPS: Final[dict[int, Callable[[peewee.Database], None]]] = {1: _add_metrics}
 """`_STEPS[n]` turns version n into n + 1."""
 
 

@@ -1,6 +1,7 @@
 """The composition root: builds the parts, starts and stops them in order, reports their health."""
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -11,18 +12,21 @@ from typing import Any, Final
 import msgspec
 
 from config.settings import Settings
-from tracer import __version__, store_file
+from tracer import __version__, collectors, store_file
+from tracer.collectors.runner import Runner
 from tracer.decoder import EventDecoder
-from tracer.errors import EventError
-from tracer.events import KINDS, ErrorEvent
-from tracer.intake import Intake, NotTaken
+from tracer.detections import Detections
+from tracer.events import KINDS
+from tracer.intake import Intake
 from tracer.ledger import Ledger
 from tracer.pricing import Prices
 from tracer.push import Push
 from tracer.quality import Quality
 from tracer.remote import Remote
+from tracer.reporter import Report, Reporter
+from tracer.sampler import Sampler
 from tracer.store import Store
-from tracer.timestamps import now_ms
+from tracer.watch import Watch
 from tracer.worker import Worker
 from tracer.writer import Writer
 
@@ -32,6 +36,10 @@ SHIPPED_PRICES: Final = Path(__file__).parent.parent / "config" / "prices.json"
 
 CLOSE_SHARE: Final = 0.2
 """Part of the shutdown budget that the final push leaves for checkpoint and close."""
+
+
+FIRST_SAMPLE_S: Final = 1.0
+"""After the start: the database is open by then, and the rates have a baseline soon."""
 
 LEAST_STOP_S: Final = 0.2
 """To drain and close even when requests used up the whole budget."""
@@ -63,6 +71,7 @@ class Service:
             )
             for kind in KINDS
         }
+        self.reporter = Reporter(self.decoders, self.intake, self.ledger)
         self.writer = Writer(
             self.store, self.intake, window_s=settings.batch_window, report=self._report_notice
         )
@@ -72,6 +81,7 @@ class Service:
             self.push = self._build_push()
         elif settings.push_endpoint:
             self._notices.append("TRACE_PUSH_FORMAT=otlp is not there yet: nothing is pushed")
+        self.sampler = self._build_sampler()
         self._workers: list[Worker] = []
         self._started_at = time.monotonic()
         self._is_stopped = False
@@ -95,6 +105,26 @@ class Service:
             timeout_s=settings.push_timeout,
         )
 
+    def _build_sampler(self) -> Sampler:
+        settings = self.settings
+        folder, watch = settings.db_path.parent, Watch()
+        state_folder = os.environ.get("OPENCLAW_STATE_DIR")  # the agent's own variable
+        sources = collectors.build(
+            folder=folder,
+            mode=settings.metrics_scope,
+            watch=settings.watch_process,
+            dns_probes=settings.dns_probes,
+            state_folder=Path(state_folder) if state_folder else None,
+        )
+        return Sampler(
+            Runner(sources),
+            Detections(folder, settings.disk_max_percent, watch),
+            watch,
+            self.reporter,
+            interval_s=settings.metrics_interval,
+            is_ready=lambda: self.writer.database_status == "ok",
+        )
+
     def start(self) -> None:
         """Starts the threads of this process and returns at once; the writer opens the store."""
         self._started_at = time.monotonic()
@@ -108,6 +138,10 @@ class Service:
             interval_s = self.settings.push_interval
             push.every(interval_s, self.push.run_once, first_after_s=interval_s)
             self._workers.append(push)
+        sampler = Worker("sampler", wake=self.sampler.wake)
+        interval_s = self.settings.metrics_interval
+        sampler.every(interval_s, self.sampler.run_once, first_after_s=FIRST_SAMPLE_S)
+        self._workers.append(sampler)
         for worker in self._workers:
             worker.start()
 
@@ -135,19 +169,9 @@ class Service:
 
     def _report_notice(self, notice: str) -> None:
         """Something of the database the owner must know: log, `/health` and an error event."""
-        log.error("%s", notice)
         self._notices.append(notice)
-        event = {
-            "error_type": "system_error",
-            "message": notice,
-            "severity": "critical",
-            "metadata": {"source": "sidecar"},
-        }
-        try:
-            record = self.decoders[ErrorEvent].decode(msgspec.json.encode(event), now_ms())
-            self.intake.offer([record])
-        except (EventError, NotTaken) as error:
-            log.error("this notice could not be stored: %s", error)
+        if not self.reporter.report(Report("system_error", None, notice, "critical")):
+            log.error("%s (and this could not be stored)", notice)
 
     def health(self) -> dict[str, Any]:
         """The answer to `/health`. Reads counters and file sizes, no table."""
@@ -182,6 +206,7 @@ class Service:
         yield from self._notices
         yield from self.prices.warnings(datetime.now(UTC).date())
         yield from self.quality.warnings()
+        yield from self.sampler.warnings()
         if self.push is not None and self.push.failed_passes:
             yield f"push {self.push.last_status} ({self.push.failed_passes} passes in a row)"
 

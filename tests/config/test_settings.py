@@ -58,6 +58,11 @@ def test_a_bare_retention_counts_days():
         ("TRACE_BIND", "127.0.0.1:99999"),
         ("TRACE_BIND", "::1:9090"),
         ("TRACE_SYNCHRONOUS", "off"),
+        ("TRACE_WATCH_PROCESS", "port:0"),
+        ("TRACE_WATCH_PROCESS", "port:http"),
+        ("TRACE_WATCH_PROCESS", "pid:agent.pid"),
+        ("TRACE_WATCH_PROCESS", "gateway("),
+        ("TRACE_METRICS_SCOPE", "container"),
     ],
 )
 def test_an_unreadable_value_names_variable_value_and_what_is_accepted(name, value):

@@ -36,7 +36,7 @@ def test_secrets_on_every_way_in_are_found_nowhere(tmp_path, remote):
     with Gunicorn(tmp_path, **environ) as server:
         headers = {"Authorization": f"Bearer {secret}", "X_Api_Key": secret, "Cookie": secret}
         sent = 0
-        for kind in KINDS:
+        for kind in (kind for kind in KINDS if kind.route):
             events = [seeded(kind, secret) for secret in SECRETS.values()]
             status, answer = server.request("POST", kind.route, events, Prefer="wait", **headers)
             assert (status, answer["errors"]) == (200, [])

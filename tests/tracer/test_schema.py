@@ -4,7 +4,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tracer import schema
+from tracer.store import Store
 
 RELEASED = Path(__file__).parent.parent / "schemas"
 
@@ -32,3 +35,25 @@ def test_a_fresh_database_has_the_released_schema_of_its_version(store):
 
 def test_there_is_a_step_from_every_older_version():
     assert set(schema._STEPS) == set(range(1, schema.VERSION))
+
+
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
+def test_a_file_of_an_older_version_becomes_like_a_fresh_one_and_keeps_its_rows(
+    store, tmp_path, version
+):
+    path = tmp_path / f"v{version}.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((RELEASED / f"v{version}.sql").read_text())
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute(
+            "INSERT INTO custom_events (trace_id, created_at, received_at, name) VALUES ('a', 1, 2, 'n')"
+        )
+        connection.commit()
+    older = Store(path, synchronous="full")
+    older.open()
+    try:
+        assert dump(path) == dump(store.path)
+        assert [row.values[0] for row in older.unpushed()] == ["a"]
+    finally:
+        older.close()

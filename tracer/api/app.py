@@ -31,7 +31,7 @@ def create_app(
     app.add_route("/health", health)
     app.add_route("/openapi.json", OpenApi(list(ingest)))
     for kind, resource in ingest.items():
-        app.add_route(kind.route, resource)
+        app.add_route(str(kind.route), resource)
     return app
 
 

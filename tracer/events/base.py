@@ -13,11 +13,12 @@ from tracer.pricing import Prices
 class Event(peewee.Model):
     """A kind of event: its table, its wire format and its documentation in one declaration.
 
-    Subclasses add their fields, `type_name` (`type` in a pushed batch) and `route`.
+    Subclasses add their fields, `type_name` (`type` in a pushed batch) and `route`, which those
+    that only the sidecar itself reports do without.
     """
 
     type_name: ClassVar[str]
-    route: ClassVar[str]
+    route: ClassVar[str | None] = None
 
     # Never reused, so a range of ids names the same rows for ever.
     id = AutoIncrementField()

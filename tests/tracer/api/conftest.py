@@ -24,6 +24,7 @@ class Api:
         ingest = {
             kind: Ingest(decoder, splitter, self.intake, self.ledger, reader)
             for kind, decoder in decoders.items()
+            if kind.route is not None
         }
         guard = Guard(api_key="k3y", allowed_hosts=("agent.internal",))
         self.app = create_app(guard, Health(lambda: self.status), ingest)
