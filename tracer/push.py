@@ -1,25 +1,41 @@
 """The push thread's work: what no remote has confirmed yet goes out, oldest first."""
 
 import logging
-import random
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from tracer.answer import Answer, Outcome
+from tracer.bisection import Bisection
+from tracer.breaker import Breaker
 from tracer.encoders import native
-from tracer.ledger import Ledger
-from tracer.remote import Answer, Outcome, Remote
-from tracer.rows import IdRanges, PushAttempt
+from tracer.errors import StoreError
+from tracer.outbox import EVERYTHING, untold
+from tracer.remote import Remote
+from tracer.rows import IdRanges, Intent, PushAttempt, ranges_of
 from tracer.store import Store
 from tracer.timestamps import now_ms
 
 log = logging.getLogger(__name__)
 
-FIRST_BACKOFF_S: Final = 1.0
-LAST_BACKOFF_S: Final = 300.0
 LOG_SHARE_S: Final = 0.1
+"""What the last pass keeps of its time for noting what came of it."""
+
+_STATUSES: Final = {
+    Outcome.CONFIRMED: "success",
+    Outcome.KEPT: "failed",
+    Outcome.MISCONFIGURED: "failed",
+}
+"""`status` in the push log; the other outcomes are `refused`."""
+
+
+class _Draft(NamedTuple):
+    """A batch ready to send."""
+
+    batch: native.Batch
+    intent: Intent
+    generation: int  # of the database it was read from
 
 
 class Push:
@@ -31,7 +47,7 @@ class Push:
         self,
         store: Store,
         remote: Remote,
-        ledger: Ledger,
+        breaker: Breaker,
         write: Callable[[Callable[[Store], Any]], Any],
         *,
         agent_id: str,
@@ -41,36 +57,37 @@ class Push:
         self.last_push_at: int | None = None
         self.last_status: str | None = None
         """`success`, or `failed: ` and why."""
-        self.failed_passes = 0
+        self.breaker = breaker
         self._store = store
         self._remote = remote
-        self._ledger = ledger
         self._write = write
         self._agent_id = agent_id
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
-        self._reported_losses: Counter[str] = Counter()
-        self._unconfirmed: IdRanges | None = None
-        self._generation = 0
+        self._refuses_all = False
         self._end_by: float | None = None
 
     def run_once(self, by: float | None = None) -> float | None:
         """One pass: batches until nothing is left, one fails, or it is `by` (monotonic).
 
-        Blocks on the network. Returns None after success, else the seconds to wait: full jitter,
-        so that a fleet does not come back as one. What arrives during the last batch has to wait
-        for the next pass, or a pass under steady traffic would never end.
+        Blocks on the network. Returns None after success, else the seconds to wait. What arrives
+        during the last batch has to wait for the next pass, or a pass under steady traffic would
+        never end.
         """
+        if (wait_s := self.breaker.wait_s()) > 0:
+            return wait_s
+        self.breaker.begin()
         try:
-            while self._time_left_s(by) > 0 and (batch := self._next_batch()) is not None:
-                if not self._deliver(batch, self._time_left_s(by)):
-                    return self._back_off()
-                if not batch.has_more:
-                    break
+            failure = self._run_pass(by)
+            if failure is None:
+                return None
+            opens = failure.outcome is not Outcome.KEPT
+            return self.breaker.fail(
+                failure.error or "", retry_after_s=failure.retry_after_s, opens=opens
+            )
         finally:
+            self.breaker.end()
             self._remote.close()
-        self.failed_passes = 0
-        return None
 
     def end_by(self, by: float) -> None:
         """No request is begun after `by` (monotonic). Any thread."""
@@ -80,61 +97,111 @@ class Push:
         """The last pass: ends by `by` (monotonic), its note in the push log included."""
         self.run_once(by - LOG_SHARE_S)
 
-    def _next_batch(self) -> native.Batch | None:
-        """What to send now. A batch that was not confirmed comes again with the same rows, so with
-        the same id, whatever has arrived since.
+    def _run_pass(self, by: float | None) -> Answer | None:
+        """Sends batch after batch; the answer that ended it before its time."""
+        bisection = Bisection(self._store.outbox.newest)
+        if self._refuses_all and not bisection.probe():
+            return None
+        has_rest = True
+        while (has_rest or bisection.segments) and self._time_left_s(by) > 0:
+            if bisection.segments:
+                draft = self._encode(bisection.segments.pop())
+            elif (draft := self._next()) is not None:
+                has_rest = draft.batch.has_more
+            else:
+                return None
+            if draft is None:  # deleted meanwhile
+                continue
+            answer = self._send(draft, by)
+            if answer.outcome is Outcome.CONFIRMED:
+                self._refuses_all = False
+                if len(answer.rejected) < len(draft.batch.rows):
+                    bisection.accepted()
+            elif answer.outcome not in (Outcome.BAD_ROWS, Outcome.TOO_LARGE):
+                return answer
+            elif not bisection.refused(draft.batch.rows, answer.error or ""):
+                self._refuses_all = True
+                return answer._replace(error=f"{answer.error}, whatever it was sent")
+            self._set_aside(bisection.proven)
+        return None
+
+    def _next(self) -> _Draft | None:
+        """The oldest rows. A batch that may have arrived comes again with the same rows, so with
+        the same id, whatever has been stored since.
         """
         if not self._store.row_counts.get("unpushed"):
             return None
-        if self._generation != self._store.generation:
-            self._generation, self._unconfirmed = self._store.generation, None
-        unconfirmed = self._unconfirmed
-        with closing(self._store.unpushed(unconfirmed)) as rows:
+        intent = self._store.outbox.intent()
+        if intent is not None and (draft := self._encode(intent.ranges, intent)) is not None:
+            return draft._replace(batch=draft.batch._replace(has_more=True))
+        return self._encode()
+
+    def _encode(self, among: IdRanges = EVERYTHING, intent: Intent | None = None) -> _Draft | None:
+        """A batch of these rows, as many as fit; `intent` when it was begun before."""
+        generation = self._store.generation
+        sent_at = now_ms() if intent is None else intent.sent_at
+        dropped = untold(self._store.row_counts) if intent is None else intent.dropped
+        with closing(self._store.outbox.rows(among)) as rows:
             batch = native.encode_batch(
                 rows,
                 agent_id=self._agent_id,
-                sent_at=now_ms(),
-                dropped=Counter(self._ledger.lost()) - self._reported_losses,
+                sent_at=sent_at,
+                dropped=dropped,
                 max_bytes=self._max_bytes,
             )
-        self._unconfirmed = None
-        return batch if batch is None or unconfirmed is None else batch._replace(has_more=True)
+        if batch is None:
+            return None
+        if intent is None or intent.batch_id != batch.batch_id:
+            intent = Intent(batch.batch_id, sent_at, 1, ranges_of(batch.rows), dropped)
+        return _Draft(batch, intent, generation)
 
-    def _deliver(self, batch: native.Batch, timeout_s: float) -> bool:
-        """Sends one batch and notes what came of it; whether it was confirmed."""
-        losses = Counter(self._ledger.lost())
+    def _send(self, draft: _Draft, by: float | None) -> Answer:
+        """Sends one batch and notes what came of it."""
+        batch, intent, generation = draft
+        if intent.attempt == 1:
+            self._write(lambda store: _begin(store, intent, generation))
+        timeout_s = self._time_left_s(by)
         started = time.monotonic()
-        answer = self._remote.send(batch.body, batch.batch_id, timeout_s)
-        is_confirmed = answer.outcome is Outcome.CONFIRMED
+        if timeout_s > 0:
+            answer = self._remote.send(batch.body, batch.batch_id, timeout_s)
+        else:
+            answer = Answer(Outcome.KEPT, None, "no time was left for it")
         attempt = PushAttempt(
             batch_id=batch.batch_id,
             created_at=now_ms(),
-            status="success" if is_confirmed else "failed",
+            status=_STATUSES.get(answer.outcome, "refused"),
             http_status=answer.http_status,
-            events_pushed=batch.size if is_confirmed else 0,
+            events_pushed=0,
             bytes=len(batch.body),
             duration_ms=round((time.monotonic() - started) * 1000),
-            attempt=self.failed_passes + 1,
+            attempt=intent.attempt,
             error_message=answer.error,
         )
-        if is_confirmed:
-            generation = self._generation
-            self._write(lambda store: store.mark_pushed(batch.ranges, attempt, generation))
-            self._reported_losses = losses
+        if answer.outcome is Outcome.CONFIRMED:
+            self._confirm(intent, attempt, answer)
+        elif attempt.status == "failed":
+            self._write(lambda store: store.outbox.keep(attempt))
         else:
-            self._unconfirmed = batch.ranges
-            self._write(lambda store: store.log_push(attempt))
+            self._write(lambda store: store.outbox.give_back(attempt))
         self._note(answer, attempt)
-        return is_confirmed
+        return answer
+
+    def _confirm(self, intent: Intent, attempt: PushAttempt, answer: Answer) -> None:
+        refused = self._write(lambda store: store.outbox.confirm(intent, attempt, answer.rejected))
+        if refused:
+            log.warning("the remote rejected %d rows of a batch it took", refused)
+        self.breaker.succeed()
+
+    def _set_aside(self, proven: list[tuple[IdRanges, str]]) -> None:
+        """Rows the remote will never take. Empties the list."""
+        if proven:
+            refused = self._write(lambda store: store.outbox.refuse(proven))
+            log.warning("the remote refuses %d rows for good: %s", refused, proven[0][1])
+            proven.clear()
 
     def _time_left_s(self, by: float | None) -> float:
         ends = [end for end in (by, self._end_by) if end is not None]
         return min([self._timeout_s, *(end - time.monotonic() for end in ends)])
-
-    def _back_off(self) -> float:
-        self.failed_passes += 1
-        longest_s = min(LAST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(self.failed_passes - 1, 30))
-        return random.uniform(0, longest_s)
 
     def _note(self, answer: Answer, attempt: PushAttempt) -> None:
         """Keeps what `/health` shows; logs a change of state, not every pass."""
@@ -143,3 +210,10 @@ class Push:
             level = logging.INFO if answer.error is None else logging.WARNING
             log.log(level, "push: %s", status)
         self.last_push_at, self.last_status = attempt.created_at, status
+
+
+def _begin(store: Store, intent: Intent, generation: int) -> None:
+    """Runs in the writer's thread. Raises StoreError when the rows were read from another file."""
+    if store.generation != generation:
+        raise StoreError("the database was opened anew, its rows may be others: not sent")
+    store.outbox.begin(intent)

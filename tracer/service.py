@@ -10,6 +10,7 @@ import msgspec
 
 from config.settings import Settings
 from tracer import __version__, store_file
+from tracer.breaker import Breaker, BreakerState
 from tracer.decoder import EventDecoder
 from tracer.errors import EventError
 from tracer.events import KINDS, ErrorEvent
@@ -73,10 +74,12 @@ class Service:
             proxy=settings.push_proxy,
             ca_file=settings.push_ca_file,
         )
+        if remote.objection is not None:
+            self._notices.append(remote.objection)
         return Push(
             self.store,
             remote,
-            self.ledger,
+            Breaker(threshold=settings.push_breaker, interval_s=settings.push_interval),
             self.writer.perform,
             agent_id=settings.agent_id,
             max_bytes=settings.push_max_bytes,
@@ -159,7 +162,7 @@ class Service:
             "unpushed": counts.get("unpushed", 0),
             "last_push_time": push and push.last_push_at,
             "last_push_status": push and push.last_status,
-            "push_breaker": "closed",
+            "push_breaker": push.breaker.state if push else BreakerState.CLOSED,
             "events": {**self.ledger.counts(), "rows": _row_ledger(counts)},
             "workers": workers,
             "warnings": list(self._warnings()),
@@ -168,8 +171,8 @@ class Service:
     def _warnings(self) -> Iterator[str]:
         yield from self.settings.warnings
         yield from self._notices
-        if self.push is not None and self.push.failed_passes:
-            yield f"push {self.push.last_status} ({self.push.failed_passes} passes in a row)"
+        if self.push is not None:
+            yield from self.push.breaker.warnings()
 
     def _disk_percent(self) -> float | None:
         try:

@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tracer import schema
+from tracer.store import Store
 
 RELEASED = Path(__file__).parent.parent / "schemas"
 
@@ -32,3 +33,17 @@ def test_a_fresh_database_has_the_released_schema_of_its_version(store):
 
 def test_there_is_a_step_from_every_older_version():
     assert set(schema._STEPS) == set(range(1, schema.VERSION))
+
+
+def test_older_files_become_the_same_as_fresh_ones(tmp_path):
+    for version in range(1, schema.VERSION):
+        path = tmp_path / f"v{version}.db"
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript((RELEASED / f"v{version}.sql").read_text())
+            connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {version}")
+        older = Store(path, synchronous="full")
+        older.open()
+        older.close()
+        current = (RELEASED / f"v{schema.VERSION}.sql").read_text()
+        assert dump(path) == (schema.APPLICATION_ID, schema.VERSION, current)

@@ -22,14 +22,11 @@ _encoder = msgspec.json.Encoder()
 
 
 class Batch(NamedTuple):
-    """A body ready to send, the first and last id of each kind in it, the number of its rows, and
-    whether rows are left that did not fit.
-    """
+    """A body ready to send, its rows in order, and whether rows are left that did not fit."""
 
     batch_id: str
     body: bytes
-    ranges: dict[type[Event], tuple[int, int]]
-    size: int
+    rows: list[tuple[type[Event], int]]
     has_more: bool
 
 
@@ -47,8 +44,8 @@ def encode_batch(
     again, also after a crash, have the same `batch_id`.
     """
     events: list[bytes] = []
-    ranges: dict[type[Event], tuple[int, int]] = {}
-    digest = hashlib.sha256()
+    places: list[tuple[type[Event], int]] = []
+    digest = hashlib.sha256(agent_id.encode())
     size, has_more = _ENVELOPE_BYTES, False
     for row in rows:
         event = _encode_event(row)
@@ -57,9 +54,9 @@ def encode_batch(
         if has_more:
             break
         events.append(event)
-        first, _ = ranges.get(row.kind, (row.id, row.id))
-        ranges[row.kind] = (first, row.id)
-        digest.update(row.values[0].encode())
+        places.append((row.kind, row.id))
+        # With the kind: one id may name a call and the error it caused.
+        digest.update(_PREFIXES[row.kind] + row.values[0].encode())
     if not events:
         return None
     batch_id = str(uuid.UUID(bytes=digest.digest()[:16], version=5))
@@ -73,7 +70,7 @@ def encode_batch(
         }
     )
     body = b"".join((head[:-1], b',"events":[', b",".join(events), b"]}"))
-    return Batch(batch_id, body, ranges, len(events), has_more)
+    return Batch(batch_id, body, places, has_more)
 
 
 def _struct_of(kind: type[Event]) -> Any:
