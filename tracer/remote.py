@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import gzip
 import threading
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from tracer import __version__, endpoint
 from tracer.answer import Answer, Outcome, judge
@@ -50,12 +51,13 @@ class Remote:
         self._opened: tuple[requests.Session, BoundedAdapter] | None = None
         self._request: threading.Thread | None = None
 
-    def send(self, body: bytes, batch_id: str, timeout_s: float) -> Answer:
+    def send(self, body: bytes | bytearray, batch_id: str, timeout_s: float) -> Answer:
         """Blocks for at most `timeout_s`, from name resolution to the last byte.
 
         A request that overruns loses its socket and so ends; only one that hangs in name resolution
         goes on, and until it has ended no other is begun.
         """
+        by = time.monotonic() + timeout_s
         if self.objection is not None:
             return Answer(Outcome.MISCONFIGURED, None, self.objection)
         if self._request is not None and self._request.is_alive():
@@ -72,7 +74,7 @@ class Remote:
             daemon=True,
         )
         self._request.start()
-        self._request.join(timeout_s)
+        self._request.join(max(0.0, by - CUT_S - time.monotonic()))
         if answers:
             return answers[0]
         adapter.cut()
@@ -87,7 +89,7 @@ class Remote:
             opened[0].close()
 
     def _send(
-        self, session: requests.Session, body: bytes, batch_id: str, timeout_s: float
+        self, session: requests.Session, body: bytes | bytearray, batch_id: str, timeout_s: float
     ) -> Answer:
         try:
             headers = {"Idempotency-Key": batch_id}
@@ -95,7 +97,7 @@ class Remote:
                 body, headers["Content-Encoding"] = gzip.compress(body, 6, mtime=0), "gzip"
             with session.post(
                 self._url,
-                data=body,
+                data=cast("bytes", body),  # any buffer is sent as it is
                 headers=headers,
                 timeout=(timeout_s * CONNECT_SHARE, timeout_s + CUT_S),  # ours comes first
                 allow_redirects=False,

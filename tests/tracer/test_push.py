@@ -20,7 +20,7 @@ def make(store, remote, monkeypatch):
     monkeypatch.setattr("random.uniform", lambda low, high: high)  # the longest wait
 
     def make_push(**options):
-        values = {"agent_id": "agent-1", "max_bytes": 50000, "timeout_s": 5} | options
+        values = {"agent_id": "agent-1", "max_bytes": 40000, "timeout_s": 5} | options
         breaker = Breaker(threshold=3, interval_s=30)
         return Push(store, Remote(remote.url), breaker, lambda job: job(store), **values)
 

@@ -12,11 +12,13 @@ from tracer.events import KINDS, Event
 from tracer.rows import UnpushedRow
 
 SCHEMA_VERSION: Final = 1
-MAX_BATCH_EVENTS: Final = 2000
+MAX_BATCH_EVENTS: Final = 1000
 """Marking a batch is one transaction of the writer: a larger one would hold up ingest."""
 
-_ENVELOPE_BYTES: Final = 4096
-"""Kept free for what surrounds the events."""
+_NO_ID: Final = str(uuid.UUID(int=0))
+"""Stands in the body until all rows are known."""
+
+_END: Final = b"]}"
 
 _encoder = msgspec.json.Encoder()
 
@@ -25,7 +27,7 @@ class Batch(NamedTuple):
     """A body ready to send, its rows in order, and whether rows are left that did not fit."""
 
     batch_id: str
-    body: bytes
+    body: bytearray
     rows: list[tuple[type[Event], int]]
     has_more: bool
 
@@ -43,33 +45,34 @@ def encode_batch(
     Stops reading as soon as the batch is full. The id follows from the rows: the same rows sent
     again, also after a crash, have the same `batch_id`.
     """
-    events: list[bytes] = []
+    head = {
+        "schema_version": SCHEMA_VERSION,
+        "batch_id": _NO_ID,
+        "agent_id": agent_id,
+        "sent_at": sent_at,
+        "dropped": dict(dropped),
+    }
+    body = bytearray(_encoder.encode(head)[:-1] + b',"events":[')
+    id_at = body.index(_NO_ID.encode())
     places: list[tuple[type[Event], int]] = []
     digest = hashlib.sha256(agent_id.encode())
-    size, has_more = _ENVELOPE_BYTES, False
+    has_more = False
     for row in rows:
         event = _encode_event(row)
-        size += len(event) + 1
-        has_more = len(events) == MAX_BATCH_EVENTS or (bool(events) and size > max_bytes)
+        size = len(body) + len(event) + len(_END)
+        has_more = len(places) == MAX_BATCH_EVENTS or (bool(places) and size > max_bytes)
         if has_more:
             break
-        events.append(event)
+        body += event
+        body += b","
         places.append((row.kind, row.id))
         # With the kind: one id may name a call and the error it caused.
         digest.update(_PREFIXES[row.kind] + row.values[0].encode())
-    if not events:
+    if not places:
         return None
+    body[-1:] = _END
     batch_id = str(uuid.UUID(bytes=digest.digest()[:16], version=5))
-    head = _encoder.encode(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "batch_id": batch_id,
-            "agent_id": agent_id,
-            "sent_at": sent_at,
-            "dropped": dict(dropped),
-        }
-    )
-    body = b"".join((head[:-1], b',"events":[', b",".join(events), b"]}"))
+    body[id_at : id_at + len(_NO_ID)] = batch_id.encode()
     return Batch(batch_id, body, places, has_more)
 
 

@@ -1,0 +1,48 @@
+"""The push: a backlog to a local receiver, and what a recovery costs those who report meanwhile."""
+
+import tempfile
+import time
+from pathlib import Path
+
+from bench import load
+from bench.server import Server
+from tests.support import wait_until
+from tests.support.backlog import fill
+from tests.support.receiver import Receiver
+
+KEEP_ALL = {"TRACE_MAX_DB_BYTES": "4GB", "TRACE_DISK_MAX_PERCENT": "100"}
+
+
+def worker_memory_mb(server, field):
+    (pid,) = server.worker_pids
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    raise AssertionError(field)
+
+
+def run(show, *, rows=100_000, row_bytes=1_600):
+    """A row of `row_bytes` of text is 2 KB in a body."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fill(folder / "trace.db", calls=rows, text_bytes=row_bytes // 2)
+        with (
+            Receiver(folder) as receiver,
+            Server(
+                folder, TRACE_PUSH_ENDPOINT=receiver.url, TRACE_PUSH_INTERVAL="2s", **KEEP_ALL
+            ) as server,
+        ):
+            idle_mb = worker_memory_mb(server, "VmRSS")
+            wait_until(lambda: server.health()["events"]["rows"]["pushed"], 30)
+            wait_until(lambda: server.health()["unpushed"] == 0, 300)
+            log = "SELECT min(created_at - duration_ms) AS began, max(created_at) AS ended FROM push_log"
+            ((began, ended),) = (tuple(row.values()) for row in server.rows(log))
+            sums = server.rows("SELECT sum(bytes) AS bytes, count(*) AS batches FROM push_log")[0]
+            peak_mb = worker_memory_mb(server, "VmHWM")
+            events, deliveries = receiver.counts()
+    assert events == deliveries == rows
+    rate = rows / (ended - began) * 1000
+    show(f"push {rows} rows of {sums['bytes'] / rows:.0f} B: rows per s", f"{rate:.0f}", "≥ 5000")
+    show("push: batches", f"{sums['batches']}")
+    show("push: memory of the worker above idle, MB", f"{peak_mb - idle_mb:.1f}", "≤ 20")
+    return rate
