@@ -31,6 +31,9 @@ docs: .venv/dev  ## write the generated tables into README.md and config/trace.e
 bench: .venv/dev  ## speed and memory beside a bare Falcon application
 	$(BIN)/python -m bench
 
+chaos: .venv/dev  ## kills, outages and broken networks, for minutes; prints what was measured
+	$(BIN)/python -m pytest tests/chaos -n 0 -s
+
 lock: .venv/dev  ## resolve the bounds of pyproject.toml anew
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
@@ -54,4 +57,4 @@ clean:  ## remove what the other targets made, not the database
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@ .venv/runtime
 
-.PHONY: help run test check fix docs bench lock clean
+.PHONY: help run test check fix docs bench chaos lock clean

@@ -13,9 +13,10 @@ from tests.support.gunicorn import PROJECT
 class Receiver:
     """A process of its own; a context manager. `url` is what the sidecar pushes to."""
 
-    def __init__(self, folder, *options, port=0):
+    def __init__(self, folder, *options, port=0, prefix=()):
         self.database = folder / "received.db"
         self._command = [
+            *prefix,
             *(sys.executable, str(PROJECT / "examples" / "receiver.py")),
             *("--port", str(port), "--db", str(self.database), *options),
         ]
