@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import load
+from bench import load, push
 from bench.server import Server
 
 
@@ -60,6 +60,7 @@ def main():
             "p99 ≤ 5",
         )
         show_memory("after all this (> 50,000 events)", bare, ours, "≤ 52")
+    push.run(show)
     stolen, total = (after - before for after, before in zip(cpu_ticks(), started, strict=True))
     show("CPU time stolen by other machines meanwhile, %", f"{100 * stolen / total:.1f}")
 
