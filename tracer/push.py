@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, Final, NamedTuple
 
@@ -81,17 +81,21 @@ class Push:
             failure = self._run_pass(by)
             if failure is None:
                 return None
-            opens = failure.outcome is not Outcome.KEPT
+            reason = failure.error or "not said"
+            self._note(f"failed: {reason}")
             return self.breaker.fail(
-                failure.error or "", retry_after_s=failure.retry_after_s, opens=opens
+                reason,
+                retry_after_s=failure.retry_after_s,
+                opens=failure.outcome is not Outcome.KEPT,
             )
         finally:
             self.breaker.end()
             self._remote.close()
 
     def end_by(self, by: float) -> None:
-        """No request is begun after `by` (monotonic). Any thread."""
+        """No request is begun, nor goes on, after `by` (monotonic). Any thread."""
         self._end_by = by
+        self._remote.end_by(by)
 
     def finish(self, by: float) -> None:
         """The last pass: ends by `by` (monotonic), its note in the push log included."""
@@ -100,20 +104,11 @@ class Push:
     def _run_pass(self, by: float | None) -> Answer | None:
         """Sends batch after batch; the answer that ended it before its time."""
         bisection = Bisection(self._store.outbox.newest)
-        if self._refuses_all and not bisection.probe():
-            return None
-        has_rest = True
-        while (has_rest or bisection.segments) and self._time_left_s(by) > 0:
-            if bisection.segments:
-                draft = self._encode(bisection.segments.pop())
-            elif (draft := self._next()) is not None:
-                has_rest = draft.batch.has_more
-            else:
-                return None
-            if draft is None:  # deleted meanwhile
-                continue
+        drafts = self._drafts(bisection)
+        while self._time_left_s(by) > 0 and (draft := next(drafts, None)) is not None:
             answer = self._send(draft, by)
             if answer.outcome is Outcome.CONFIRMED:
+                self._note("success")
                 self._refuses_all = False
                 if len(answer.rejected) < len(draft.batch.rows):
                     bisection.accepted()
@@ -125,16 +120,27 @@ class Push:
             self._set_aside(bisection.proven)
         return None
 
-    def _next(self) -> _Draft | None:
-        """The oldest rows. A batch that may have arrived comes again with the same rows, so with
-        the same id, whatever has been stored since.
+    def _drafts(self, bisection: Bisection) -> Iterator[_Draft]:
+        """What a pass sends, one after the other: the batch that may have arrived, with the same
+        rows, so with the same id, whatever has been stored since; the segments that `bisection`
+        asks for; the oldest rows.
         """
         if not self._store.row_counts.get("unpushed"):
-            return None
+            return
         intent = self._store.outbox.intent()
         if intent is not None and (draft := self._encode(intent.ranges, intent)) is not None:
-            return draft._replace(batch=draft.batch._replace(has_more=True))
-        return self._encode()
+            yield draft
+        elif self._refuses_all:
+            bisection.probe()
+        has_rest = True
+        while has_rest or bisection.segments:
+            if bisection.segments:
+                draft = self._encode(bisection.segments.pop())
+            else:
+                draft = self._encode()
+                has_rest = draft is not None and draft.batch.has_more
+            if draft is not None:  # else deleted meanwhile
+                yield draft
 
     def _encode(self, among: IdRanges = EVERYTHING, intent: Intent | None = None) -> _Draft | None:
         """A batch of these rows, as many as fit; `intent` when it was begun before."""
@@ -183,7 +189,7 @@ class Push:
             self._write(lambda store: store.outbox.keep(attempt))
         else:
             self._write(lambda store: store.outbox.give_back(attempt))
-        self._note(answer, attempt)
+        self.last_push_at = attempt.created_at
         return answer
 
     def _confirm(self, intent: Intent, attempt: PushAttempt, answer: Answer) -> None:
@@ -203,13 +209,12 @@ class Push:
         ends = [end for end in (by, self._end_by) if end is not None]
         return min([self._timeout_s, *(end - time.monotonic() for end in ends)])
 
-    def _note(self, answer: Answer, attempt: PushAttempt) -> None:
+    def _note(self, status: str) -> None:
         """Keeps what `/health` shows; logs a change of state, not every pass."""
-        status = "success" if answer.error is None else f"failed: {answer.error}"
         if status != self.last_status:
-            level = logging.INFO if answer.error is None else logging.WARNING
+            level = logging.INFO if status == "success" else logging.WARNING
             log.log(level, "push: %s", status)
-        self.last_push_at, self.last_status = attempt.created_at, status
+        self.last_status = status
 
 
 def _begin(store: Store, intent: Intent, generation: int) -> None:

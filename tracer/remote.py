@@ -9,6 +9,7 @@ or an answer that trickles. Imported at the first request: it costs 6 MB.
 from __future__ import annotations
 
 import gzip
+import math
 import threading
 import time
 from pathlib import Path
@@ -27,6 +28,8 @@ CONNECT_SHARE: Final = 1 / 3
 """Of the time-out, for one address: a host may have one that does not answer and one that does."""
 CUT_S: Final = 0.05
 """For a request that was cut to notice."""
+LOOK_S: Final = 0.1
+"""How soon a request notices `end_by`."""
 
 
 class Remote:
@@ -50,6 +53,7 @@ class Remote:
         self._ca_file = ca_file
         self._opened: tuple[requests.Session, BoundedAdapter] | None = None
         self._request: threading.Thread | None = None
+        self._end_by = math.inf
 
     def send(self, body: bytes | bytearray, batch_id: str, timeout_s: float) -> Answer:
         """Blocks for at most `timeout_s`, from name resolution to the last byte.
@@ -57,7 +61,7 @@ class Remote:
         A request that overruns loses its socket and so ends; only one that hangs in name resolution
         goes on, and until it has ended no other is begun.
         """
-        by = time.monotonic() + timeout_s
+        by = time.monotonic() + timeout_s - CUT_S
         if self.objection is not None:
             return Answer(Outcome.MISCONFIGURED, None, self.objection)
         if self._request is not None and self._request.is_alive():
@@ -74,13 +78,18 @@ class Remote:
             daemon=True,
         )
         self._request.start()
-        self._request.join(max(0.0, by - CUT_S - time.monotonic()))
+        while self._request.is_alive() and (left_s := min(by, self._end_by) - time.monotonic()) > 0:
+            self._request.join(min(left_s, LOOK_S))
         if answers:
             return answers[0]
         adapter.cut()
         self._opened = None
         self._request.join(CUT_S)
         return Answer(Outcome.KEPT, None, f"no complete answer within {timeout_s:.3g} s")
+
+    def end_by(self, by: float) -> None:
+        """No request goes on after `by` (monotonic). Any thread."""
+        self._end_by = by
 
     def close(self) -> None:
         """Drops idle connections; a pass that follows opens its own."""

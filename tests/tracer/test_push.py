@@ -214,6 +214,31 @@ def test_a_remote_that_begins_to_refuse_everything_amid_a_pass_sets_nothing_asid
     assert 0 < store.row_counts["unpushed"] < 300
 
 
+def test_a_search_is_no_news_for_the_log(push, remote, fill_calls, caplog):
+    fill_calls(100)
+    remote.answer = remote.refuse(numbers(3, 50, 90))
+    with caplog.at_level("INFO", "tracer.push"):
+        push.run_once()
+        push.run_once()
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines.pop(0) == "push: success"
+    assert len(lines) <= 3
+    assert all("refuses" in line for line in lines)
+
+
+def test_a_batch_that_may_have_arrived_goes_before_the_probes(push, store, remote, fill_calls):
+    fill_calls(40)
+    remote.answer = 400
+    push.run_once()  # from now on the newest rows probe
+    remote.answer = remote.cut_after_storing
+    push.run_once()
+    fill_calls(1)
+    remote.answer = 200
+    assert push.run_once() is None
+    assert remote.batches[0] == remote.batches[1]
+    assert len(remote.events) == 41
+
+
 def test_many_bad_rows_at_the_front_do_not_block_the_rest(push, store, remote, fill_calls):
     fill_calls(150)
     remote.answer = remote.refuse(lambda event: int(event["data"]["run_id"]) < 60)

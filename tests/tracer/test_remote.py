@@ -171,6 +171,17 @@ def test_the_deadline_holds_and_the_thread_ends(connect, remote, rude):
     assert client.send(BODY, "batch-1", 5).outcome is Outcome.CONFIRMED
 
 
+def test_a_request_can_be_ended_from_another_thread(remote, connect):
+    """A stop does not wait for a time-out of half a minute."""
+    remote.answer = remote.hang
+    client = connect(remote.url)
+    started = time.monotonic()
+    threading.Timer(0.2, lambda: client.end_by(0.0)).start()
+    assert client.send(BODY, "batch-1", 30).outcome is Outcome.KEPT
+    assert time.monotonic() - started < 1
+    wait_until(lambda: not push_requests(), 2)
+
+
 def test_a_slow_remote_is_waited_for(remote):
     remote.answer = remote.slow(0.5)
     assert send(remote).outcome is Outcome.CONFIRMED
