@@ -327,6 +327,15 @@ def test_retry_after_is_obeyed_also_by_the_last_push(push, remote, fill, value, 
         assert len(remote.headers) == 2
 
 
+def test_a_remote_that_flaps_gets_everything_once(push, store, remote, fill):
+    fill(100)
+    remote.answer = remote.in_turn(*[200, 503] * 20, 200)
+    for _ in range(20):
+        push.run_once()
+    assert store.row_counts["unpushed"] == 0
+    assert set(remote.seen.values()) == {1}
+
+
 # At least once
 
 

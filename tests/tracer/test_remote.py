@@ -1,12 +1,15 @@
 """One request to a remote that is as rude as it can be: bounded in time, memory and trust."""
 
 import resource
+import select
 import socket
+import socketserver
 import ssl
 import threading
 import time
 import warnings
 from contextlib import contextmanager
+from typing import ClassVar
 
 import pytest
 
@@ -247,6 +250,48 @@ def test_a_proxy_that_is_set_is_used(connect, remote):
     client = connect("http://collector.internal/ingest", proxy=proxy)
     assert client.send(BODY, "batch-1", 5).outcome is Outcome.CONFIRMED
     assert remote.headers[0]["path"] == "http://collector.internal/ingest"
+
+
+class Tunnel(socketserver.BaseRequestHandler):
+    """A proxy that connects wherever it is asked to, here always to `port`."""
+
+    port = 0
+    asked: ClassVar[list[bytes]] = []
+
+    def handle(self):
+        self.asked.append(self.request.recv(4096).partition(b"\r\n")[0])
+        self.request.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", self.port)) as remote:
+            sides = {self.request: remote, remote: self.request}
+            while ready := select.select(list(sides), [], [], 5)[0]:
+                for side in ready:
+                    if not (piece := side.recv(65536)):
+                        return
+                    sides[side].sendall(piece)
+
+
+@pytest.mark.parametrize("rude", [None, "trickle_body"])
+def test_https_goes_through_a_proxy_as_a_tunnel_and_in_time(connect, authority, rude):
+    with (
+        RudeRemote(tls=authority.context()) as remote,
+        socketserver.ThreadingTCPServer(("127.0.0.1", 0), Tunnel) as proxy,
+    ):
+        proxy.daemon_threads = True
+        Tunnel.port = remote.port
+        threading.Thread(target=proxy.serve_forever, args=(0.05,)).start()
+        try:
+            remote.answer = getattr(remote, rude) if rude else 200
+            url = f"http://127.0.0.1:{proxy.server_address[1]}"
+            client = connect(remote.url, proxy=url, ca_file=authority.ca_file)
+            started = time.monotonic()
+            answer = client.send(BODY, "batch-1", 0.5 if rude else 5)
+            assert answer.outcome is (Outcome.KEPT if rude else Outcome.CONFIRMED)
+            assert time.monotonic() - started < 1 or not rude
+            wait_until(lambda: not push_requests(), 2)
+            client.close()
+        finally:
+            proxy.shutdown()
+    assert Tunnel.asked[-1] == b"CONNECT 127.0.0.1:%d HTTP/1.0" % remote.port
 
 
 def test_a_private_authority_is_trusted_when_set(authority):
