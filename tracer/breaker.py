@@ -64,16 +64,22 @@ class Breaker:
         """The remote took a batch."""
         self.state, self.failed_passes, self.reason = BreakerState.CLOSED, 0, None
 
+    def is_opened_by(self, *, opens: bool) -> bool:
+        """Whether a failure now leaves the circuit open."""
+        is_closed = self.state is BreakerState.CLOSED
+        return opens or not is_closed or self.failed_passes + 1 >= self._threshold
+
     def fail(self, reason: str, *, retry_after_s: float, opens: bool) -> float:
         """A pass failed; the seconds to wait for the next.
 
         Full jitter, so that a fleet does not come back as one. `opens`: nothing will change until
         somebody changes it, so the circuit opens at once.
         """
+        is_opened = self.is_opened_by(opens=opens)
         self.failed_passes += 1
         self.reason = reason
         self._not_before = time.monotonic() + retry_after_s
-        if opens or self.failed_passes >= self._threshold or self.state is not BreakerState.CLOSED:
+        if is_opened:
             self.state = BreakerState.OPEN
             return max(self._interval_s, retry_after_s)
         longest_s = min(LAST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(self.failed_passes - 1, 30))

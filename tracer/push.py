@@ -106,15 +106,16 @@ class Push:
         bisection = Bisection(self._store.outbox.newest)
         drafts = self._drafts(bisection)
         while self._time_left_s(by) > 0 and (draft := next(drafts, None)) is not None:
-            answer = self._send(draft, by)
+            answer, rows = self._send(draft, by), draft.batch.rows
+            del draft  # no body is held while the next one is made
             if answer.outcome is Outcome.CONFIRMED:
                 self._note("success")
                 self._refuses_all = False
-                if len(answer.rejected) < len(draft.batch.rows):
+                if len(answer.rejected) < len(rows):
                     bisection.accepted()
             elif answer.outcome not in (Outcome.BAD_ROWS, Outcome.TOO_LARGE):
                 return answer
-            elif not bisection.refused(draft.batch.rows, answer.error or ""):
+            elif not bisection.refused(rows, answer.error or ""):
                 self._refuses_all = True
                 return answer._replace(error=f"{answer.error}, whatever it was sent")
             self._set_aside(bisection.proven)
@@ -130,6 +131,7 @@ class Push:
         intent = self._store.outbox.intent()
         if intent is not None and (draft := self._encode(intent.ranges, intent)) is not None:
             yield draft
+            draft = None
         elif self._refuses_all:
             bisection.probe()
         has_rest = True
@@ -141,6 +143,7 @@ class Push:
                 has_rest = draft is not None and draft.batch.has_more
             if draft is not None:  # else deleted meanwhile
                 yield draft
+                draft = None
 
     def _encode(self, among: IdRanges = EVERYTHING, intent: Intent | None = None) -> _Draft | None:
         """A batch of these rows, as many as fit; `intent` when it was begun before."""
@@ -183,6 +186,9 @@ class Push:
             attempt=intent.attempt,
             error_message=answer.error,
         )
+        opens = answer.outcome is Outcome.MISCONFIGURED
+        if attempt.status == "failed" and self.breaker.is_opened_by(opens=opens):
+            attempt = attempt._replace(error_message=f"{answer.error}; the circuit is open")
         if answer.outcome is Outcome.CONFIRMED:
             self._confirm(intent, attempt, answer)
         elif attempt.status == "failed":

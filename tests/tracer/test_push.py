@@ -114,7 +114,9 @@ def test_what_may_pass_keeps_everything_and_backs_off(push, store, remote, fill,
     assert store.row_counts["unpushed"] == 3
     words = f"the remote answered {status}"
     assert push.last_status == f"failed: {words}"
-    assert log(store) == [("failed", status, 0, n, words) for n in (1, 2, 3, 4)]
+    opened = f"{words}; the circuit is open"
+    reasons = [words, words, opened, opened]
+    assert log(store) == [("failed", status, 0, n + 1, why) for n, why in enumerate(reasons)]
     assert len({headers["Idempotency-Key"] for headers in remote.headers}) == 1
     assert len(set(remote.bodies)) == 1  # the same batch to the last byte
     remote.answer = 200
