@@ -22,8 +22,8 @@ MAX_LOG_ROWS: Final = 10_000
 
 MAX_REASON_CHARS: Final = 500
 
-Transaction = Callable[[], AbstractContextManager[Counter[str]]]
-"""Gives counters of rows; what is added to them is stored with the transaction."""
+Counting = Callable[[], AbstractContextManager[Counter[str]]]
+"""A transaction that stores what is added to the counter with it (`Store.counting`)."""
 
 EVERYTHING: Final[IdRanges] = dict.fromkeys(KINDS, (0, statements.LAST_ID))
 _KINDS_BY_NAME: Final = {kind.type_name: kind for kind in KINDS}
@@ -36,11 +36,11 @@ class Outbox:
         self,
         database: peewee.SqliteDatabase,
         reader: peewee.SqliteDatabase,
-        transaction: Transaction,
+        counting: Counting,
     ) -> None:
         self._database = database
         self._reader = reader
-        self._transaction = transaction
+        self._counting = counting
         self._unpushed_sql = {kind: statements.unpushed(kind) for kind in KINDS}
 
     def rows(self, among: IdRanges = EVERYTHING) -> Generator[UnpushedRow, None, None]:
@@ -89,7 +89,7 @@ class Outbox:
     def begin(self, intent: Intent) -> None:
         """Notes what is about to be sent, in place of the intent before."""
         ranges = {kind.type_name: ids for kind, ids in intent.ranges.items()}
-        with self._transaction():
+        with self._counting():
             schema.PushIntent.delete().execute(self._database)
             schema.PushIntent.insert(
                 id=1,
@@ -102,13 +102,13 @@ class Outbox:
 
     def keep(self, attempt: PushAttempt) -> None:
         """Logs a try that may or may not have arrived: the same batch has to go again."""
-        with self._transaction():
+        with self._counting():
             self._log(attempt)
             schema.PushIntent.update(attempt=attempt.attempt + 1).execute(self._database)
 
     def give_back(self, attempt: PushAttempt) -> None:
         """Logs a batch that the remote took nothing of: its rows go again in other batches."""
-        with self._transaction():
+        with self._counting():
             self._log(attempt)
             schema.PushIntent.delete().execute(self._database)
 
@@ -118,7 +118,7 @@ class Outbox:
 
         Raises StoreError when the batch was not begun in this database.
         """
-        with self._transaction() as counts:
+        with self._counting() as changes:
             same = schema.PushIntent.batch_id == intent.batch_id
             if not schema.PushIntent.delete().where(same).execute(self._database):
                 raise StoreError("the database was opened anew, its rows may be others: not marked")
@@ -133,19 +133,21 @@ class Outbox:
                 for kind, ids in intent.ranges.items()
             )
             self._log(attempt._replace(events_pushed=pushed))
-            counts.update(pushed=pushed, refused=refused, unpushed=-pushed - refused)
-            counts.update({f"told.{reason}": told for reason, told in intent.dropped.items()})
+            changes.update(pushed=pushed, unpushed=-pushed - refused)
+            if refused:
+                changes["refused"] += refused
+            changes.update({f"reported.{reason}": n for reason, n in intent.dropped.items()})
         return refused
 
     def refuse(self, suspects: Iterable[tuple[IdRanges, str]]) -> int:
         """Sets rows aside that the remote will never take, each with the reason; how many."""
-        with self._transaction() as counts:
+        with self._counting() as changes:
             refused = sum(
                 self._refuse(kind, ids, reason)
                 for ranges, reason in suspects
                 for kind, ids in ranges.items()
             )
-            counts.update(refused=refused, unpushed=-refused)
+            changes.update(refused=refused, unpushed=-refused)
         return refused
 
     def _refuse(self, kind: type[Event], ids: tuple[int, int], reason: str, *which: Any) -> int:
@@ -159,7 +161,7 @@ class Outbox:
         )
 
 
-def untold(row_counts: Mapping[str, int]) -> dict[str, int]:
+def unreported(row_counts: Mapping[str, int]) -> dict[str, int]:
     """Losses that no confirmed batch has carried to the remote yet, by reason.
 
     Events that were accepted and not stored are counted under `lost.`, rows that were deleted
@@ -170,7 +172,7 @@ def untold(row_counts: Mapping[str, int]) -> dict[str, int]:
         group, _, reason = name.partition(".")
         if group == "lost" or (group == "deleted" and reason.endswith("_unpushed")):
             losses[reason] += count
-        elif group == "told":
+        elif group == "reported":
             losses[reason] -= count
     return {reason: count for reason, count in losses.items() if count > 0}
 

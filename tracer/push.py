@@ -11,7 +11,7 @@ from tracer.bisection import Bisection
 from tracer.breaker import Breaker
 from tracer.encoders import native
 from tracer.errors import StoreError
-from tracer.outbox import EVERYTHING, untold
+from tracer.outbox import EVERYTHING, unreported
 from tracer.remote import Remote
 from tracer.rows import IdRanges, Intent, PushAttempt, ranges_of
 from tracer.store import Store
@@ -82,12 +82,9 @@ class Push:
             if failure is None:
                 return None
             reason = failure.error or "not said"
-            self._note(f"failed: {reason}")
-            return self.breaker.fail(
-                reason,
-                retry_after_s=failure.retry_after_s,
-                opens=failure.outcome is not Outcome.KEPT,
-            )
+            opens = failure.outcome is not Outcome.KEPT
+            self._note(f"failed: {reason}", logging.ERROR if opens else logging.WARNING)
+            return self.breaker.fail(reason, retry_after_s=failure.retry_after_s, opens=opens)
         finally:
             self.breaker.end()
             self._remote.close()
@@ -149,7 +146,7 @@ class Push:
         """A batch of these rows, as many as fit; `intent` when it was begun before."""
         generation = self._store.generation
         sent_at = now_ms() if intent is None else intent.sent_at
-        dropped = untold(self._store.row_counts) if intent is None else intent.dropped
+        dropped = unreported(self._store.row_counts) if intent is None else intent.dropped
         with closing(self._store.outbox.rows(among)) as rows:
             batch = native.encode_batch(
                 rows,
@@ -215,10 +212,9 @@ class Push:
         ends = [end for end in (by, self._end_by) if end is not None]
         return min([self._timeout_s, *(end - time.monotonic() for end in ends)])
 
-    def _note(self, status: str) -> None:
+    def _note(self, status: str, level: int = logging.INFO) -> None:
         """Keeps what `/health` shows; logs a change of state, not every pass."""
         if status != self.last_status:
-            level = logging.INFO if status == "success" else logging.WARNING
             log.log(level, "push: %s", status)
         self.last_status = status
 

@@ -65,7 +65,8 @@ class PushIntent(peewee.Model):
 
 class RowCount(peewee.Model):
     """One counter over the life of the database: rows (contract section 5, `rows`), events that
-    were lost before they became rows (`lost.<reason>`), losses the remote was told of (`told.…`).
+    were lost before they became rows (`lost.<reason>`), losses the remote was told of
+    (`reported.<reason>`).
     """
 
     name = peewee.TextField(primary_key=True)

@@ -33,8 +33,6 @@ PRAGMAS: Final = {
 
 CACHED_STATEMENTS: Final = 32
 
-LOST_ROWS: Final = f"lost.{Loss.ROW_REFUSED}"
-
 _SYNCHRONOUS: Final = {"full": 2, "normal": 1}
 _ROW_ERRORS: Final = (
     sqlite3.IntegrityError,
@@ -80,7 +78,7 @@ class Store:
         self._reader = peewee.SqliteDatabase(
             f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, autoconnect=False
         )
-        self.outbox = Outbox(self._database, self._reader, self._transaction)
+        self.outbox = Outbox(self._database, self._reader, self.counting)
 
     @property
     def is_open(self) -> bool:
@@ -153,23 +151,22 @@ class Store:
             return self._insert_one_by_one(records)
 
     def _insert(self, records: Sequence[Record]) -> int:
-        with self._database.atomic("IMMEDIATE"):
+        with self.counting() as changes:
             stored = self._execute_inserts(records)
-            counts = self._count(stored=stored, unpushed=stored)
-        self.row_counts = counts
+            changes.update(stored=stored, unpushed=stored)
         return stored
 
     def _insert_one_by_one(self, records: Sequence[Record]) -> Inserted:
         stored, lost = 0, {}
-        with self._database.atomic("IMMEDIATE"):
+        with self.counting() as changes:
             for position, record in enumerate(records):
                 try:
                     with self._database.savepoint():
                         stored += self._execute_inserts([record])
                 except _ROW_ERRORS as error:
                     lost[position] = f"{type(error).__name__}: {error}"
-            counts = self._count(stored=stored, unpushed=stored, **{LOST_ROWS: len(lost)})
-        self.row_counts = counts
+            changes.update(stored=stored, unpushed=stored)
+            changes[f"lost.{Loss.ROW_REFUSED}"] += len(lost)
         return Inserted(stored, lost)
 
     def _execute_inserts(self, records: Sequence[Record]) -> int:
@@ -182,32 +179,29 @@ class Store:
 
     def count_lost(self, reason: str, count: int) -> None:
         """Notes that accepted events could not be stored, for the remote to be told."""
-        with self._transaction() as counts:
-            counts[f"lost.{reason}"] += count
+        with self.counting() as changes:
+            changes[f"lost.{reason}"] += count
 
     @contextmanager
-    def _transaction(self) -> Iterator[Counter[str]]:
-        """What is added to the counters it gives is stored with the transaction."""
+    def counting(self) -> Iterator[Counter[str]]:
+        """A transaction; what is added to the counter joins the persistent counters with it."""
         changes: Counter[str] = Counter()
         with self._database.atomic("IMMEDIATE"):
             yield changes
-            counts = self._count(**changes)
+            counts = self._count(changes)
         self.row_counts = counts
 
-    def _count(self, **changes: int) -> Mapping[str, int]:
-        """Adds to the persistent counters, in the caller's transaction; the new values."""
-        changes = {name: change for name, change in changes.items() if change}
-        if not changes:
-            return self.row_counts
-        places = ", ".join(["(?, ?)"] * len(changes))
-        self._database.cursor().execute(
-            f"INSERT INTO row_counts (name, value) VALUES {places} "
-            "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            list(chain(*changes.items())),
-        )
+    def _count(self, changes: Mapping[str, int]) -> Mapping[str, int]:
         counts = dict(self.row_counts)
-        for name, change in changes.items():
-            counts[name] = counts.get(name, 0) + change
+        if changes:
+            places = ", ".join(["(?, ?)"] * len(changes))
+            self._database.cursor().execute(
+                f"INSERT INTO row_counts (name, value) VALUES {places} "
+                "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+                list(chain(*changes.items())),
+            )
+            for name, change in changes.items():
+                counts[name] = counts.get(name, 0) + change
         return counts
 
     def close_damaged(self, why: str) -> None:

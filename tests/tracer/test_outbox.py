@@ -8,7 +8,7 @@ import pytest
 from tracer import outbox
 from tracer.errors import StoreError
 from tracer.events import KINDS, CustomEvent, LlmTrace
-from tracer.outbox import untold
+from tracer.outbox import unreported
 from tracer.rows import Intent, PushAttempt
 
 ATTEMPT = PushAttempt("batch-1", 5000, "success", 200, 0, 10, 1, 1, None)
@@ -174,13 +174,13 @@ def test_losses_are_told_once_whatever_happens(store, decoders):
     store.count_lost("shutdown", 2)
     store.close()
     store.open()
-    assert untold(store.row_counts) == {"shutdown": 2}
+    assert unreported(store.row_counts) == {"shutdown": 2}
     begun = intent(1, 1, dropped={"shutdown": 2})
     store.outbox.begin(begun)
     store.count_lost("shutdown", 1)
     store.outbox.confirm(begun, ATTEMPT, {})
-    assert untold(store.row_counts) == {"shutdown": 1}
-    assert untold(dict(query(store, "SELECT name, value FROM row_counts"))) == {"shutdown": 1}
+    assert unreported(store.row_counts) == {"shutdown": 1}
+    assert unreported(dict(query(store, "SELECT name, value FROM row_counts"))) == {"shutdown": 1}
 
 
 def test_rows_deleted_before_a_remote_had_them_are_losses():
@@ -188,9 +188,9 @@ def test_rows_deleted_before_a_remote_had_them_are_losses():
         "stored": 9,
         "deleted.age": 3,
         "deleted.volume_unpushed": 4,
-        "told.volume_unpushed": 1,
+        "reported.volume_unpushed": 1,
     }
-    assert untold(counts) == {"volume_unpushed": 3}
+    assert unreported(counts) == {"volume_unpushed": 3}
 
 
 def test_the_push_log_is_bounded(store, monkeypatch):
