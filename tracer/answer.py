@@ -27,7 +27,7 @@ class Answer(NamedTuple):
     """`error` is a sentence without the URL, which may hold a secret.
 
     `retry_after_s`: the remote does not want to be asked before. `rejected`: rows it will not take
-    though it took the batch, `trace_id` → why.
+    though it took the batch, `trace_id` → why. `body` is the beginning of a good answer.
     """
 
     outcome: Outcome
@@ -35,12 +35,13 @@ class Answer(NamedTuple):
     error: str | None
     retry_after_s: float = 0.0
     rejected: Mapping[str, str] = _NONE
+    body: bytes = b""
 
 
 def judge(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
     """`body` is the beginning of the answer, as it came over the wire."""
     if 200 <= status < 300:
-        return Answer(Outcome.CONFIRMED, status, None, rejected=_rejected(body))
+        return Answer(Outcome.CONFIRMED, status, None, rejected=_rejected(body), body=body)
     error = f"the remote answered {status}"
     if status == 413:
         outcome = Outcome.TOO_LARGE

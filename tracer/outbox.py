@@ -25,7 +25,6 @@ MAX_REASON_CHARS: Final = 500
 Counting = Callable[[], AbstractContextManager[Counter[str]]]
 """A transaction that stores what is added to the counter with it (`Store.counting`)."""
 
-EVERYTHING: Final[IdRanges] = dict.fromkeys(KINDS, (0, statements.LAST_ID))
 _KINDS_BY_NAME: Final = {kind.type_name: kind for kind in KINDS}
 
 
@@ -43,7 +42,7 @@ class Outbox:
         self._counting = counting
         self._unpushed_sql = {kind: statements.unpushed(kind) for kind in KINDS}
 
-    def rows(self, among: IdRanges = EVERYTHING) -> Generator[UnpushedRow, None, None]:
+    def rows(self, among: IdRanges) -> Generator[UnpushedRow, None, None]:
         """Rows no remote has confirmed or refused, all kinds together, oldest first.
 
         Close the iterator before talking to the network: a half-read one pins the write-ahead log.
@@ -159,6 +158,11 @@ class Outbox:
         schema.PushLog.delete().where(schema.PushLog.id <= row_id - MAX_LOG_ROWS).execute(
             self._database
         )
+
+
+def all_of(kinds: Iterable[type[Event]]) -> IdRanges:
+    """Whatever there is of these kinds."""
+    return dict.fromkeys(kinds, (0, statements.LAST_ID))
 
 
 def unreported(row_counts: Mapping[str, int]) -> dict[str, int]:

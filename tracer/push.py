@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 from tracer.answer import Answer, Outcome
 from tracer.bisection import Bisection
 from tracer.breaker import Breaker
-from tracer.encoders import native
+from tracer.encoders.batch import Batch, Encoder
 from tracer.errors import StoreError
-from tracer.outbox import EVERYTHING, unreported
+from tracer.outbox import all_of, unreported
 from tracer.remote import Remote
 from tracer.rows import IdRanges, Intent, PushAttempt, ranges_of
 from tracer.store import Store
@@ -33,7 +33,7 @@ _STATUSES: Final = {
 class _Draft(NamedTuple):
     """A batch ready to send."""
 
-    batch: native.Batch
+    batch: Batch
     intent: Intent
     generation: int  # of the database it was read from
 
@@ -47,6 +47,7 @@ class Push:
         self,
         store: Store,
         remote: Remote,
+        encoder: Encoder,
         breaker: Breaker,
         write: Callable[[Callable[[Store], Any]], Any],
         *,
@@ -60,6 +61,7 @@ class Push:
         self.breaker = breaker
         self._store = store
         self._remote = remote
+        self._encoder = encoder
         self._write = write
         self._agent_id = agent_id
         self._max_bytes = max_bytes
@@ -131,24 +133,25 @@ class Push:
             draft = None
         elif self._refuses_all:
             bisection.probe()
-        has_rest = True
-        while has_rest or bisection.segments:
+        lanes = [all_of(kinds) for kinds in self._encoder.LANES]
+        while lanes or bisection.segments:
             if bisection.segments:
                 draft = self._encode(bisection.segments.pop())
             else:
-                draft = self._encode()
-                has_rest = draft is not None and draft.batch.has_more
+                draft = self._encode(lanes[0])
+                if draft is None or not draft.batch.has_more:
+                    del lanes[0]
             if draft is not None:  # else deleted meanwhile
                 yield draft
                 draft = None
 
-    def _encode(self, among: IdRanges = EVERYTHING, intent: Intent | None = None) -> _Draft | None:
+    def _encode(self, among: IdRanges, intent: Intent | None = None) -> _Draft | None:
         """A batch of these rows, as many as fit; `intent` when it was begun before."""
         generation = self._store.generation
         sent_at = now_ms() if intent is None else intent.sent_at
         dropped = unreported(self._store.row_counts) if intent is None else intent.dropped
         with closing(self._store.outbox.rows(among)) as rows:
-            batch = native.encode_batch(
+            batch = self._encoder.encode_batch(
                 rows,
                 agent_id=self._agent_id,
                 sent_at=sent_at,
@@ -169,7 +172,7 @@ class Push:
         timeout_s = self._time_left_s(by)
         started = time.monotonic()
         if timeout_s > 0:
-            answer = self._remote.send(batch.body, batch.batch_id, timeout_s)
+            answer = self._remote.send(batch, timeout_s)
         else:
             answer = Answer(Outcome.KEPT, None, "no time was left for it")
         attempt = PushAttempt(
@@ -187,6 +190,9 @@ class Push:
         if attempt.status == "failed" and self.breaker.is_opened_by(opens=opens):
             attempt = attempt._replace(error_message=f"{answer.error}; the circuit is open")
         if answer.outcome is Outcome.CONFIRMED:
+            if (why := self._encoder.partial_failure(batch, answer.body)) is not None:
+                log.warning("push: %s", why)
+                attempt = attempt._replace(error_message=why)
             self._confirm(intent, attempt, answer)
         elif attempt.status == "failed":
             self._write(lambda store: store.outbox.keep(attempt))

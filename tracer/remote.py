@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import urlsplit, urlunsplit
 
 from tracer import __version__, endpoint
 from tracer.answer import Answer, Outcome, judge
@@ -21,6 +22,7 @@ from tracer.answer import Answer, Outcome, judge
 if TYPE_CHECKING:
     import requests
 
+    from tracer.encoders.batch import Batch
     from tracer.transport import BoundedAdapter
 
 MAX_ANSWER_BYTES: Final = 65536
@@ -55,7 +57,7 @@ class Remote:
         self._request: threading.Thread | None = None
         self._end_by = math.inf
 
-    def send(self, body: bytes | bytearray, batch_id: str, timeout_s: float) -> Answer:
+    def send(self, batch: Batch, timeout_s: float) -> Answer:
         """Blocks for at most `timeout_s`, from name resolution to the last byte.
 
         A request that overruns loses its socket and so ends; only one that hangs in name resolution
@@ -73,7 +75,7 @@ class Remote:
             return Answer(Outcome.MISCONFIGURED, None, why)
         answers: list[Answer] = []
         self._request = threading.Thread(
-            target=lambda: answers.append(self._send(session, body, batch_id, timeout_s)),
+            target=lambda: answers.append(self._send(session, batch, timeout_s)),
             name="push-request",
             daemon=True,
         )
@@ -97,15 +99,14 @@ class Remote:
         if opened is not None:
             opened[0].close()
 
-    def _send(
-        self, session: requests.Session, body: bytes | bytearray, batch_id: str, timeout_s: float
-    ) -> Answer:
+    def _send(self, session: requests.Session, batch: Batch, timeout_s: float) -> Answer:
         try:
-            headers = {"Idempotency-Key": batch_id}
+            body = batch.body
+            headers = {"Idempotency-Key": batch.batch_id, "Content-Type": batch.content_type}
             if self._gzip_bodies:
                 body, headers["Content-Encoding"] = gzip.compress(body, 6, mtime=0), "gzip"
             with session.post(
-                self._url,
+                self._url_of(batch.path),
                 data=cast("bytes", body),  # any buffer is sent as it is
                 headers=headers,
                 timeout=(timeout_s * CONNECT_SHARE, timeout_s + CUT_S),  # ours comes first
@@ -118,6 +119,10 @@ class Remote:
                 return judge(response.status_code, response.headers, start)
         except Exception as error:
             return Answer(Outcome.KEPT, None, _describe(error))
+
+    def _url_of(self, path: str) -> str:
+        parts = urlsplit(self._url)
+        return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path)) if path else self._url
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """As an auth hook, since a user in the URL would replace a plain header."""
@@ -139,7 +144,6 @@ class Remote:
         session.headers.update(
             {
                 "User-Agent": f"openclaw-trace/{__version__}",
-                "Content-Type": "application/json",
                 "Accept-Encoding": "identity",
             }
         )

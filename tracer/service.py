@@ -12,6 +12,8 @@ from config.settings import Settings
 from tracer import __version__, store_file
 from tracer.breaker import Breaker, BreakerState
 from tracer.decoder import EventDecoder
+from tracer.encoders import native
+from tracer.encoders.batch import Encoder
 from tracer.errors import EventError
 from tracer.events import KINDS, ErrorEvent
 from tracer.intake import Intake, NotTaken
@@ -57,10 +59,8 @@ class Service:
         )
         self._notices: list[str] = []
         self.push = None
-        if settings.push_endpoint and settings.push_format == "json":
+        if settings.push_endpoint:
             self.push = self._build_push()
-        elif settings.push_endpoint:
-            self._notices.append("TRACE_PUSH_FORMAT=otlp is not there yet: nothing is pushed")
         self._workers: list[Worker] = []
         self._started_at = time.monotonic()
         self._is_stopped = False
@@ -79,6 +79,7 @@ class Service:
         return Push(
             self.store,
             remote,
+            _encoder(settings.push_format),
             Breaker(threshold=settings.push_breaker, interval_s=settings.push_interval),
             self.writer.perform,
             agent_id=settings.agent_id,
@@ -180,6 +181,15 @@ class Service:
         except OSError:
             return None
         return round(100 * usage.used / (usage.used + usage.free), 1)
+
+
+def _encoder(push_format: str) -> Encoder:
+    """The module of the format: protobuf costs memory only those who ask for it."""
+    if push_format == "otlp":
+        from tracer.encoders import otlp
+
+        return otlp
+    return native
 
 
 def _row_ledger(counts: Any) -> dict[str, Any]:

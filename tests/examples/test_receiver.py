@@ -6,6 +6,8 @@ import pytest
 from tests.support.receiver import Receiver
 from tracer.answer import Outcome
 from tracer.breaker import Breaker
+from tracer.encoders import native
+from tracer.encoders.batch import Batch
 from tracer.events import CustomEvent, LlmTrace
 from tracer.push import Push
 from tracer.remote import Remote
@@ -24,6 +26,7 @@ def push(store, receiver):
     return Push(
         store,
         remote,
+        native,
         breaker,
         lambda job: job(store),
         agent_id="agent-1",
@@ -54,7 +57,7 @@ def test_it_keeps_every_pushed_event_once_with_all_its_fields(store, decoders, p
 
 def test_without_the_key_nothing_is_stored(receiver):
     client = Remote(receiver.url, api_key="wrong")
-    answer = client.send(b'{"events":[]}', "b", 5)
+    answer = client.send(Batch("b", b'{"events":[]}', [], False), 5)
     client.close()
     assert (answer.outcome, answer.http_status) == (Outcome.MISCONFIGURED, 401)
     assert receiver.counts() == (0, 0)
@@ -73,6 +76,6 @@ def test_an_event_without_identity_is_rejected_and_its_neighbours_kept(receiver)
     events = [{"type": "t", "data": {"trace_id": "a"}}, {"type": "t", "data": {}}]
     client = Remote(receiver.url, api_key="k3y")
     body = json.dumps({"events": events}).encode()
-    assert client.send(body, "b", 5).outcome is Outcome.CONFIRMED
+    assert client.send(Batch("b", body, [], False), 5).outcome is Outcome.CONFIRMED
     client.close()
     assert receiver.counts() == (1, 1)

@@ -8,7 +8,7 @@ import pytest
 from tracer import outbox
 from tracer.errors import StoreError
 from tracer.events import KINDS, CustomEvent, LlmTrace
-from tracer.outbox import unreported
+from tracer.outbox import all_of, unreported
 from tracer.rows import Intent, PushAttempt
 
 ATTEMPT = PushAttempt("batch-1", 5000, "success", 200, 0, 10, 1, 1, None)
@@ -29,7 +29,7 @@ def query(store, sql):
 
 
 def left(store):
-    return [row.id for row in store.outbox.rows()]
+    return [row.id for row in store.outbox.rows(all_of(KINDS))]
 
 
 def assert_counted(store):
@@ -50,7 +50,7 @@ def test_unpushed_rows_come_oldest_first_over_all_kinds(store, decoders):
     store.insert(calls(decoders, 2, 1000))
     store.insert([custom.decode(b'{"name":"n"}', 1001)])
     store.insert(calls(decoders, 1, 1002))
-    rows = list(store.outbox.rows())
+    rows = list(store.outbox.rows(all_of(KINDS)))
     assert [(row.kind, row.id) for row in rows] == [
         (LlmTrace, 1),
         (LlmTrace, 2),
@@ -77,7 +77,7 @@ def test_the_newest_row_of_each_kind_is_a_batch_of_its_own(store, decoders):
 def test_a_half_read_pass_leaves_no_reader_behind(store, decoders):
     """A reader would pin the write-ahead log and let it grow without bound."""
     store.insert(calls(decoders, 50))
-    with closing(store.outbox.rows()) as rows:
+    with closing(store.outbox.rows(all_of(KINDS))) as rows:
         next(rows)
     busy, _, _ = store._database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     assert busy == 0
@@ -116,7 +116,7 @@ def test_confirming_a_batch_with_its_log_row_and_intent_is_one_transaction(store
 
 def test_rejected_rows_are_set_aside_with_the_reason_and_only_in_their_batch(store, decoders):
     store.insert(calls(decoders, 4))
-    rows = list(store.outbox.rows())
+    rows = list(store.outbox.rows(all_of(KINDS)))
     rejected = {row.values[0]: "rejected: too old" for row in (rows[1], rows[3])}
     store.outbox.begin(intent(1, 3))
     assert store.outbox.confirm(intent(1, 3), ATTEMPT, {**rejected, "unknown": "x"}) == 1

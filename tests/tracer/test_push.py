@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.remote import answering, reset
 from tracer.breaker import Breaker
+from tracer.encoders import native
 from tracer.events import CustomEvent, ErrorEvent, LlmTrace
 from tracer.push import Push
 from tracer.remote import Remote
@@ -19,10 +20,10 @@ def make(store, remote, monkeypatch):
     """Makes a push from the store to the remote; the test's thread is the writer."""
     monkeypatch.setattr("random.uniform", lambda low, high: high)  # the longest wait
 
-    def make_push(**options):
+    def make_push(encoder=native, **options):
         values = {"agent_id": "agent-1", "max_bytes": 40000, "timeout_s": 5} | options
         breaker = Breaker(threshold=3, interval_s=30)
-        return Push(store, Remote(remote.url), breaker, lambda job: job(store), **values)
+        return Push(store, Remote(remote.url), encoder, breaker, lambda job: job(store), **values)
 
     return make_push
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.remote import answering, reset
 from tracer.breaker import Breaker
+from tracer.encoders import native
 from tracer.events import KINDS, CustomEvent, ErrorEvent, LlmTrace
 from tracer.push import Push
 from tracer.remote import Remote
@@ -59,6 +60,7 @@ def test_whatever_happens_nothing_is_lost_and_nothing_good_refused(parts, rounds
         push = Push(
             store,
             Remote(remote.url),
+            native,
             breaker,
             lambda job: job(store),
             agent_id="agent-1",

@@ -27,9 +27,10 @@ from tests.support.remote import (
 )
 from tests.support.tls import Authority
 from tracer.answer import Outcome
+from tracer.encoders.batch import Batch
 from tracer.remote import Remote
 
-BODY = b'{"events":[]}'
+BATCH = Batch("batch-1", bytearray(b'{"events":[]}'), [], False)
 
 
 @pytest.fixture
@@ -51,10 +52,10 @@ def authority(tmp_path):
     return Authority(tmp_path)
 
 
-def send(remote, timeout_s=5, body=BODY, **options):
+def send(remote, timeout_s=5, **options):
     client = Remote(f"{remote.url}?token=s3cret", **options)
     try:
-        return client.send(body, "batch-1", timeout_s)
+        return client.send(BATCH, timeout_s)
     finally:
         client.close()
 
@@ -72,7 +73,7 @@ def test_a_2xx_confirms_and_carries_key_and_batch_id(remote):
 def test_the_key_wins_over_a_user_in_the_url(connect, remote):
     url = remote.url.replace("http://", "http://user:pass@")
     client = connect(url, api_key="k3y")
-    assert client.send(BODY, "batch-1", 5).outcome is Outcome.CONFIRMED
+    assert client.send(BATCH, 5).outcome is Outcome.CONFIRMED
     assert remote.headers[0]["Authorization"] == "Bearer k3y"
 
 
@@ -87,7 +88,7 @@ def test_gzip_is_announced_readable_and_the_same_each_time(remote):
 def test_requests_of_a_pass_share_a_connection(connect, remote):
     client = connect(remote.url)
     for _ in range(3):
-        assert client.send(BODY, "batch-1", 5).outcome is Outcome.CONFIRMED
+        assert client.send(BATCH, 5).outcome is Outcome.CONFIRMED
     assert remote.connections == 1
 
 
@@ -99,9 +100,18 @@ def test_a_connection_the_remote_closed_meanwhile_is_replaced(connect, remote):
     remote.answer = close_after
     client = connect(remote.url)
     for _ in range(3):
-        assert client.send(BODY, "batch-1", 5).outcome is Outcome.CONFIRMED
+        assert client.send(BATCH, 5).outcome is Outcome.CONFIRMED
         time.sleep(0.05)
     assert remote.connections == 3
+
+
+def test_a_batch_may_have_a_path_and_a_type_of_its_own(remote):
+    batch = BATCH._replace(path="/v1/logs", content_type="application/x-protobuf")
+    client = Remote(f"{remote.url}/?token=s3cret")
+    assert client.send(batch, 5).outcome is Outcome.CONFIRMED
+    client.close()
+    assert remote.headers[0]["path"] == "/ingest/v1/logs?token=s3cret"
+    assert remote.headers[0]["Content-Type"] == "application/x-protobuf"
 
 
 # What comes back
@@ -166,12 +176,12 @@ def test_the_deadline_holds_and_the_thread_ends(connect, remote, rude):
     remote.answer = getattr(remote, rude)
     client = connect(remote.url)
     started = time.monotonic()
-    answer = client.send(BODY, "batch-1", 0.4)
+    answer = client.send(BATCH, 0.4)
     assert time.monotonic() - started < 1
     assert (answer.outcome, answer.error) == (Outcome.KEPT, "no complete answer within 0.4 s")
     wait_until(lambda: not push_requests(), 2)
     remote.answer = 200
-    assert client.send(BODY, "batch-1", 5).outcome is Outcome.CONFIRMED
+    assert client.send(BATCH, 5).outcome is Outcome.CONFIRMED
 
 
 def test_a_request_can_be_ended_from_another_thread(remote, connect):
@@ -180,7 +190,7 @@ def test_a_request_can_be_ended_from_another_thread(remote, connect):
     client = connect(remote.url)
     started = time.monotonic()
     threading.Timer(0.2, lambda: client.end_by(0.0)).start()
-    assert client.send(BODY, "batch-1", 30).outcome is Outcome.KEPT
+    assert client.send(BATCH, 30).outcome is Outcome.KEPT
     assert time.monotonic() - started < 1
     wait_until(lambda: not push_requests(), 2)
 
@@ -194,7 +204,7 @@ def test_a_peer_that_does_not_speak_tls_or_nothing_at_all_is_given_up_in_time(co
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = connect(f"https://127.0.0.1:{silent.getsockname()[1]}/")
         started = time.monotonic()
-        assert client.send(BODY, "batch-1", 0.4).outcome is Outcome.KEPT
+        assert client.send(BATCH, 0.4).outcome is Outcome.KEPT
         assert time.monotonic() - started < 1
         wait_until(lambda: not push_requests(), 2)
 
@@ -203,7 +213,7 @@ def test_a_body_nobody_reads_is_given_up_in_time(connect):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = connect(f"http://127.0.0.1:{silent.getsockname()[1]}/")
         started = time.monotonic()
-        assert client.send(bytes(20 * 2**20), "batch-1", 0.4).outcome is Outcome.KEPT
+        assert client.send(BATCH._replace(body=bytes(20 * 2**20)), 0.4).outcome is Outcome.KEPT
         assert time.monotonic() - started < 1
         wait_until(lambda: not push_requests(), 2)
 
@@ -219,14 +229,14 @@ def test_while_name_resolution_hangs_no_other_request_is_begun(connect, remote, 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     client = connect(remote.url)
     started = time.monotonic()
-    assert client.send(BODY, "batch-1", 0.3).outcome is Outcome.KEPT
-    assert "still hangs" in client.send(BODY, "batch-1", 5).error
+    assert client.send(BATCH, 0.3).outcome is Outcome.KEPT
+    assert "still hangs" in client.send(BATCH, 5).error
     assert time.monotonic() - started < 1
     assert len(push_requests()) == 1
     resolved.set()
     wait_until(lambda: not push_requests(), 2)
     assert remote.headers == []  # the late one did not send anything
-    assert client.send(BODY, "batch-1", 5).outcome is Outcome.CONFIRMED
+    assert client.send(BATCH, 5).outcome is Outcome.CONFIRMED
 
 
 # Whom it trusts
@@ -248,7 +258,7 @@ def test_a_proxy_that_is_set_is_used(connect, remote):
     """It is asked for the URL as a whole."""
     proxy = remote.url.removesuffix("/ingest")
     client = connect("http://collector.internal/ingest", proxy=proxy)
-    assert client.send(BODY, "batch-1", 5).outcome is Outcome.CONFIRMED
+    assert client.send(BATCH, 5).outcome is Outcome.CONFIRMED
     assert remote.headers[0]["path"] == "http://collector.internal/ingest"
 
 
@@ -284,7 +294,7 @@ def test_https_goes_through_a_proxy_as_a_tunnel_and_in_time(connect, authority, 
             url = f"http://127.0.0.1:{proxy.server_address[1]}"
             client = connect(remote.url, proxy=url, ca_file=authority.ca_file)
             started = time.monotonic()
-            answer = client.send(BODY, "batch-1", 0.5 if rude else 5)
+            answer = client.send(BATCH, 0.5 if rude else 5)
             assert answer.outcome is (Outcome.KEPT if rude else Outcome.CONFIRMED)
             assert time.monotonic() - started < 1 or not rude
             wait_until(lambda: not push_requests(), 2)
@@ -344,7 +354,7 @@ def test_old_tls_is_refused(authority):
 
 def test_a_plain_port_is_no_tls(connect, remote):
     client = connect(remote.url.replace("http://", "https://"))
-    answer = client.send(BODY, "batch-1", 5)
+    answer = client.send(BATCH, 5)
     assert answer[:2] == (Outcome.KEPT, None)
     assert "SSL" in answer.error
 
@@ -361,15 +371,15 @@ def test_the_deadline_holds_over_tls_too(authority, rude):
 
 
 def test_plain_http_over_the_internet_is_not_even_tried():
-    answer = Remote("http://example.com/?token=s3cret").send(BODY, "batch-1", 5)
+    answer = Remote("http://example.com/?token=s3cret").send(BATCH, 5)
     assert answer.outcome is Outcome.MISCONFIGURED
     assert "use https://" in answer.error
 
 
 def test_errors_are_described_without_the_url_and_its_secret(connect):
     client = connect(f"http://127.0.0.1:{free_port()}/?token=s3cret")
-    answer = client.send(BODY, "batch-1", 5)
+    answer = client.send(BATCH, 5)
     assert answer.outcome is Outcome.KEPT
     assert answer.error == "ConnectionRefusedError: Connection refused"
-    unknown = Remote("https://no-such-host.invalid/?token=s3cret").send(BODY, "b", 5)
+    unknown = Remote("https://no-such-host.invalid/?token=s3cret").send(BATCH, 5)
     assert "s3cret" not in unknown.error

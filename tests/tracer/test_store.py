@@ -14,6 +14,7 @@ from tests.support.events import KIND_AND_PAYLOAD
 from tracer.encoders.native import encode_batch
 from tracer.errors import EventError, StoreError, StoreLocked
 from tracer.events import KINDS, LlmTrace
+from tracer.outbox import all_of
 from tracer.store import PRAGMAS, Store
 
 
@@ -209,7 +210,7 @@ def test_readers_in_other_threads_do_not_disturb_the_writer(store, decoders):
 
     def read():
         for _ in range(20):
-            seen.append(sum(1 for _ in store.outbox.rows()))
+            seen.append(sum(1 for _ in store.outbox.rows(all_of(KINDS))))
 
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
@@ -237,7 +238,7 @@ def test_what_is_accepted_reads_back_equal_from_database_and_push_body(
     inserted = store.insert(records)
     assert inserted.lost == {}
     batch = encode_batch(
-        (row for row in store.outbox.rows()),
+        (row for row in store.outbox.rows(all_of(KINDS))),
         agent_id="a",
         sent_at=1,
         dropped={},

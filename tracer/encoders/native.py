@@ -1,19 +1,19 @@
 """The JSON format of a pushed batch (contract section 6)."""
 
-import hashlib
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
+from tracer.encoders.batch import Batch, Builder
 from tracer.events import KINDS, Event
 from tracer.rows import UnpushedRow
 
 SCHEMA_VERSION: Final = 1
-MAX_BATCH_EVENTS: Final = 1000
-"""Marking a batch is one transaction of the writer: a larger one would hold up ingest."""
+LANES: Final = (KINDS,)
+"""Kinds that share a batch: here all."""
 
 _NO_ID: Final = str(uuid.UUID(int=0))
 """Stands in the body until all rows are known."""
@@ -21,15 +21,6 @@ _NO_ID: Final = str(uuid.UUID(int=0))
 _END: Final = b"]}"
 
 _encoder = msgspec.json.Encoder()
-
-
-class Batch(NamedTuple):
-    """A body ready to send, its rows in order, and whether rows are left that did not fit."""
-
-    batch_id: str
-    body: bytearray
-    rows: list[tuple[type[Event], int]]
-    has_more: bool
 
 
 def encode_batch(
@@ -54,26 +45,27 @@ def encode_batch(
     }
     body = bytearray(_encoder.encode(head)[:-1] + b',"events":[')
     id_at = body.index(_NO_ID.encode())
-    places: list[tuple[type[Event], int]] = []
-    digest = hashlib.sha256(agent_id.encode())
+    batch = Builder(agent_id)
     has_more = False
     for row in rows:
         event = _encode_event(row)
         size = len(body) + len(event) + len(_END)
-        has_more = len(places) == MAX_BATCH_EVENTS or (bool(places) and size > max_bytes)
+        has_more = batch.is_full or (bool(batch.rows) and size > max_bytes)
         if has_more:
             break
         body += event
         body += b","
-        places.append((row.kind, row.id))
-        # With the kind: one id may name a call and the error it caused.
-        digest.update(_PREFIXES[row.kind] + row.values[0].encode())
-    if not places:
+        batch.add(row)
+    if not batch.rows:
         return None
     body[-1:] = _END
-    batch_id = str(uuid.UUID(bytes=digest.digest()[:16], version=5))
-    body[id_at : id_at + len(_NO_ID)] = batch_id.encode()
-    return Batch(batch_id, body, places, has_more)
+    body[id_at : id_at + len(_NO_ID)] = batch.id().encode()
+    return Batch(batch.id(), body, batch.rows, has_more)
+
+
+def partial_failure(batch: Batch, answer: bytes) -> str | None:  # noqa: ARG001
+    """Here the answer names the rows: see `tracer.answer`."""
+    return None
 
 
 def _struct_of(kind: type[Event]) -> Any:

@@ -2,13 +2,14 @@ import json
 
 import pytest
 
-from tracer.encoders import native
-from tracer.events import CustomEvent, LlmTrace
+from tracer.encoders import batch, native
+from tracer.events import KINDS, CustomEvent, LlmTrace
+from tracer.outbox import all_of
 
 
 def encode(store, **changes):
     options = {"agent_id": "agent-1", "sent_at": 99, "dropped": {}, "max_bytes": 10**6} | changes
-    return native.encode_batch(store.outbox.rows(), **options)
+    return native.encode_batch(store.outbox.rows(all_of(KINDS)), **options)
 
 
 @pytest.fixture
@@ -31,10 +32,10 @@ def test_the_envelope_is_that_of_the_contract(store, decoders):
     }
     record = decoders[LlmTrace].decode(json.dumps(event).encode(), 7000)
     store.insert([record])
-    batch = encode(store, dropped={"shutdown": 2})
-    assert json.loads(batch.body) == {
+    encoded = encode(store, dropped={"shutdown": 2})
+    assert json.loads(encoded.body) == {
         "schema_version": 1,
-        "batch_id": batch.batch_id,
+        "batch_id": encoded.batch_id,
         "agent_id": "agent-1",
         "sent_at": 99,
         "dropped": {"shutdown": 2},
@@ -56,7 +57,7 @@ def test_the_envelope_is_that_of_the_contract(store, decoders):
             }
         ],
     }
-    assert batch.rows == [(LlmTrace, 1)]
+    assert encoded.rows == [(LlmTrace, 1)]
 
 
 def test_nothing_to_send_is_no_batch(store):
@@ -65,20 +66,20 @@ def test_nothing_to_send_is_no_batch(store):
 
 def test_bodies_stay_under_the_limit(filled):
     store = filled(50, size=500)
-    batch = encode(store, max_bytes=20000)
-    assert len(batch.body) <= 20000
-    assert len(batch.body) > 10000
-    assert batch.rows == [(CustomEvent, n + 1) for n in range(len(batch.rows))]
-    assert len(json.loads(batch.body)["events"]) == len(batch.rows)
+    encoded = encode(store, max_bytes=20000)
+    assert len(encoded.body) <= 20000
+    assert len(encoded.body) > 10000
+    assert encoded.rows == [(CustomEvent, n + 1) for n in range(len(encoded.rows))]
+    assert len(json.loads(encoded.body)["events"]) == len(encoded.rows)
 
 
 def test_a_single_larger_row_goes_alone(filled):
-    batch = encode(filled(2, size=50000), max_bytes=20000)
-    assert len(batch.rows) == 1
+    encoded = encode(filled(2, size=50000), max_bytes=20000)
+    assert len(encoded.rows) == 1
 
 
 def test_the_number_of_events_is_bounded(filled, monkeypatch):
-    monkeypatch.setattr(native, "MAX_BATCH_EVENTS", 7)
+    monkeypatch.setattr(batch, "MAX_BATCH_EVENTS", 7)
     assert len(encode(filled(20)).rows) == 7
 
 
