@@ -194,7 +194,7 @@ class Push:
                 log.warning("push: %s", why)
                 attempt = attempt._replace(error_message=why)
             self._confirm(intent, attempt, answer)
-        elif attempt.status == "failed":
+        elif answer.outcome is Outcome.KEPT:
             self._write(lambda store: store.outbox.keep(attempt))
         else:
             self._write(lambda store: store.outbox.give_back(attempt))

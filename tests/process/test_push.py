@@ -1,9 +1,12 @@
 """The push of a running sidecar, seen from outside: `/health`, the push log, the log."""
 
 import json
+import os
+import subprocess
+import sys
 
 from tests.support import wait_until
-from tests.support.gunicorn import Gunicorn, assert_balanced
+from tests.support.gunicorn import PROJECT, Gunicorn, assert_balanced
 from tests.support.receiver import Receiver
 from tests.support.remote import answering
 
@@ -93,3 +96,36 @@ def test_the_receiver_of_the_readme_gets_everything(tmp_path):
         wait_until(lambda: receiver.counts() == (300, 300))
         wait_until(lambda: server.health()["unpushed"] == 0)
         assert server.health()["push_breaker"] == "closed"
+
+
+def test_otlp_goes_to_the_paths_of_a_collector(tmp_path, remote):
+    remote.answer = answering(200)
+    base = remote.url.removesuffix("/ingest")
+    with Gunicorn(
+        tmp_path,
+        TRACE_PUSH_ENDPOINT=base,
+        TRACE_PUSH_FORMAT="otlp",
+        TRACE_PUSH_INTERVAL="200ms",
+    ) as server:
+        assert server.post("/v1/traces", {"provider": "p", "model": "m"})[0] == 202
+        assert server.post("/v1/events", EVENT)[0] == 202
+        wait_until(lambda: server.health()["events"]["rows"]["pushed"] == 2)
+    assert {headers["path"] for headers in remote.headers} == {"/v1/traces", "/v1/logs"}
+    assert {headers["Content-Type"] for headers in remote.headers} == {"application/x-protobuf"}
+
+
+def test_what_only_a_push_needs_is_not_loaded_at_the_start():
+    """6 and 7 MB."""
+    code = (
+        "import sys, wsgi; print([m for m in sys.modules if m in ('requests', 'google.protobuf')])"
+    )
+    environ = {"PATH": os.environ["PATH"], "TRACE_PUSH_ENDPOINT": "http://127.0.0.1:1/"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"

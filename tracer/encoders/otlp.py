@@ -140,15 +140,10 @@ def _envelope(
         scope = (resource := request.resource_metrics.add()).scope_metrics.add()
         scope.metrics.extend(records)
     scope.scope.name, scope.scope.version = "openclaw-trace", __version__
-    resource.resource.attributes.extend(
-        _attributes(
-            {
-                "service.name": "openclaw-trace",
-                "service.instance.id": agent_id,
-                **{f"{_OWN}dropped.{reason}": count for reason, count in dropped.items()},
-            }
-        )
-    )
+    losses = {f"{_OWN}dropped.{reason}": count for reason, count in dropped.items()}
+    scope.scope.attributes.extend(_attributes(losses))
+    identity = {"service.name": "openclaw-trace", "service.instance.id": agent_id}
+    resource.resource.attributes.extend(_attributes(identity))
     return path, request.SerializeToString(deterministic=True)
 
 
