@@ -115,7 +115,7 @@ def test_otlp_goes_to_the_paths_of_a_collector(tmp_path, remote):
 
 
 def test_what_only_a_push_needs_is_not_loaded_at_the_start():
-    """6 and 7 MB."""
+    """6 and 4 MB."""
     code = (
         "import sys, wsgi; print([m for m in sys.modules if m in ('requests', 'google.protobuf')])"
     )

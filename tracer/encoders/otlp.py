@@ -1,6 +1,6 @@
 """OTLP/HTTP, protobuf (contract section 6): calls as spans, metrics as metrics, the rest as logs.
 
-Importing this costs 7 MB: only where TRACE_PUSH_FORMAT asks for it. Names are those of the semantic
+Importing this costs 4 MB: only where TRACE_PUSH_FORMAT asks for it. Names are those of the semantic
 conventions; what they have no name for keeps ours, under `openclaw_trace.`.
 """
 
