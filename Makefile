@@ -39,6 +39,8 @@ prices: .venv/dev  ## the newest model prices into config/prices.json
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade-package genai-prices --extra dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m tests.prices
+chaos: .venv/dev  ## kills, outages and broken networks, for minutes; prints what was measured
+	$(BIN)/python -m pytest tests/chaos -n 0 -s
 
 lock: .venv/dev  ## resolve the bounds of pyproject.toml anew
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
@@ -63,4 +65,4 @@ clean:  ## remove what the other targets made, not the database
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@ .venv/runtime
 
-.PHONY: help run test check fix docs bench fuzz prices lock clean
+.PHONY: help run test check fix docs bench chaos fuzz prices lock clean

@@ -112,7 +112,11 @@ class Settings:
         "names resolved each minute, comma-separated; empty: none",
     )
     push_endpoint: str = setting(
-        "", readers.url, "URL that receives batches; empty: nothing is pushed", secret=True
+        "",
+        readers.url,
+        "URL that receives batches: https, or http to loopback and private networks; "
+        "empty: nothing is pushed",
+        secret=True,
     )
     push_api_key: str = setting(
         "", readers.plain, "sent to it as `Authorization: Bearer …`", secret=True

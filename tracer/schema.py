@@ -16,7 +16,7 @@ from tracer.events import KINDS
 APPLICATION_ID: Final = 0x0C1A_77AC
 """Says in the header of the file whose it is, so that nobody else's database gets our tables."""
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 _SYSTEM_METRICS: Final = """
 cpu_percent N cpu_user_percent N cpu_system_percent N cpu_idle_percent N cpu_steal_percent N
@@ -54,7 +54,19 @@ def _add_metrics(database: peewee.Database) -> None:
         )
 
 
-_STEPS: Final[dict[int, Callable[[peewee.Database], None]]] = {1: _add_metrics}
+def _add_push_intent(database: peewee.Database) -> None:
+    """2 → 3: what is about to be sent, so that it is sent again after a crash."""
+    database.execute_sql(
+        'CREATE TABLE "push_intent" ("id" INTEGER NOT NULL PRIMARY KEY, "batch_id" TEXT NOT NULL, '
+        '"sent_at" INTEGER NOT NULL, "attempt" INTEGER NOT NULL, "ranges" TEXT NOT NULL, '
+        '"dropped" TEXT NOT NULL)'
+    )
+
+
+_STEPS: Final[dict[int, Callable[[peewee.Database], None]]] = {
+    1: _add_metrics,
+    2: _add_push_intent,
+}
 """`_STEPS[n]` turns version n into n + 1."""
 
 
@@ -76,8 +88,25 @@ class PushLog(peewee.Model):
         table_name = "push_log"
 
 
+class PushIntent(peewee.Model):
+    """The one batch that is being sent: a row while there is no answer (`rows.Intent`)."""
+
+    id = peewee.IntegerField(primary_key=True)
+    batch_id = peewee.TextField()
+    sent_at = peewee.IntegerField()
+    attempt = peewee.IntegerField()
+    ranges = peewee.TextField()
+    dropped = peewee.TextField()
+
+    class Meta:
+        table_name = "push_intent"
+
+
 class RowCount(peewee.Model):
-    """One counter of rows over the life of the database (contract section 5, `rows`)."""
+    """One counter over the life of the database: rows (contract section 5, `rows`), events that
+    were lost before they became rows (`lost.<reason>`), losses the remote was told of
+    (`reported.<reason>`).
+    """
 
     name = peewee.TextField(primary_key=True)
     value = peewee.IntegerField()
@@ -87,7 +116,7 @@ class RowCount(peewee.Model):
         without_rowid = True
 
 
-TABLES: Final[tuple[type[peewee.Model], ...]] = (*KINDS, PushLog, RowCount)
+TABLES: Final[tuple[type[peewee.Model], ...]] = (*KINDS, PushLog, PushIntent, RowCount)
 
 
 def check_owner(database: peewee.SqliteDatabase) -> None:

@@ -13,9 +13,12 @@ import msgspec
 
 from config.settings import Settings
 from tracer import __version__, collectors, store_file
+from tracer.breaker import Breaker, BreakerState
 from tracer.collectors.runner import Runner
 from tracer.decoder import EventDecoder
 from tracer.detections import Detections
+from tracer.encoders import native
+from tracer.encoders.batch import Encoder
 from tracer.events import KINDS
 from tracer.intake import Intake
 from tracer.ledger import Ledger
@@ -77,10 +80,8 @@ class Service:
         )
         self._notices: list[str] = []
         self.push = None
-        if settings.push_endpoint and settings.push_format == "json":
+        if settings.push_endpoint:
             self.push = self._build_push()
-        elif settings.push_endpoint:
-            self._notices.append("TRACE_PUSH_FORMAT=otlp is not there yet: nothing is pushed")
         self.sampler = self._build_sampler()
         self._workers: list[Worker] = []
         self._started_at = time.monotonic()
@@ -95,10 +96,13 @@ class Service:
             proxy=settings.push_proxy,
             ca_file=settings.push_ca_file,
         )
+        if remote.objection is not None:
+            self._notices.append(remote.objection)
         return Push(
             self.store,
             remote,
-            self.ledger,
+            _encoder(settings.push_format),
+            Breaker(threshold=settings.push_breaker, interval_s=settings.push_interval),
             self.writer.perform,
             agent_id=settings.agent_id,
             max_bytes=settings.push_max_bytes,
@@ -195,7 +199,7 @@ class Service:
             "unpushed": counts.get("unpushed", 0),
             "last_push_time": push and push.last_push_at,
             "last_push_status": push and push.last_status,
-            "push_breaker": "closed",
+            "push_breaker": push.breaker.state if push else BreakerState.CLOSED,
             "events": {**self.ledger.counts(), "rows": _row_ledger(counts)},
             "workers": workers,
             "warnings": list(self._warnings()),
@@ -207,8 +211,8 @@ class Service:
         yield from self.prices.warnings(datetime.now(UTC).date())
         yield from self.quality.warnings()
         yield from self.sampler.warnings()
-        if self.push is not None and self.push.failed_passes:
-            yield f"push {self.push.last_status} ({self.push.failed_passes} passes in a row)"
+        if self.push is not None:
+            yield from self.push.breaker.warnings()
 
     def _disk_percent(self) -> float | None:
         try:
@@ -216,6 +220,15 @@ class Service:
         except OSError:
             return None
         return round(100 * usage.used / (usage.used + usage.free), 1)
+
+
+def _encoder(push_format: str) -> Encoder:
+    """The module of the format: protobuf costs memory only those who ask for it."""
+    if push_format == "otlp":
+        from tracer.encoders import otlp
+
+        return otlp
+    return native
 
 
 def _row_ledger(counts: Any) -> dict[str, Any]:

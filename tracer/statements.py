@@ -54,11 +54,13 @@ def _rinse(values: list[Any]) -> list[Any]:
 
 
 def unpushed(kind: type[Event]) -> str:
-    """A SELECT with one parameter, the last id wanted: id, `received_at` and the stored columns."""
+    """A SELECT whose parameters are the first and the last id wanted: id, `received_at` and the
+    stored columns.
+    """
     fields = [kind._meta.fields[name] for name in ("id", "received_at", *kind.stored_columns())]
     query = (
         kind.select(*fields)
-        .where(kind.id <= LAST_ID, kind.pushed_at.is_null(), kind.push_error.is_null())
+        .where(kind.id.between(0, LAST_ID), kind.pushed_at.is_null(), kind.push_error.is_null())
         .order_by(kind.id)
     )
     return str(query.bind(_DIALECT).sql()[0])

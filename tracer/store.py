@@ -1,12 +1,12 @@
-"""The only SQL. One database file, one writing connection, short read-only ones for the rest.
+"""The database: one file, one writing connection, short read-only ones for the rest.
 
 Methods that write belong to the writer thread, except where said otherwise.
 """
 
-import heapq
 import sqlite3
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,8 +17,9 @@ import peewee
 from tracer import schema, statements, store_file
 from tracer.decoder import Record
 from tracer.errors import StoreCorrupt, StoreError
-from tracer.events import KINDS, Event
-from tracer.rows import IdRanges, PushAttempt, UnpushedRow
+from tracer.events import KINDS
+from tracer.ledger import Loss
+from tracer.outbox import Outbox
 
 BUSY_TIMEOUT_S: Final = 10
 CACHE_KIB: Final = 512
@@ -53,7 +54,7 @@ class Inserted(NamedTuple):
 
 
 class Store:
-    """Opened, used and closed by the writer thread; `unpushed` and the counters by anyone."""
+    """Opened, used and closed by the writer thread; the counters are for anyone."""
 
     def __init__(self, path: Path, *, synchronous: str) -> None:
         self.path = path
@@ -77,7 +78,7 @@ class Store:
         self._reader = peewee.SqliteDatabase(
             f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, autoconnect=False
         )
-        self._unpushed_sql = {kind: statements.unpushed(kind) for kind in KINDS}
+        self.outbox = Outbox(self._database, self._reader, self.counting)
 
     @property
     def is_open(self) -> bool:
@@ -150,23 +151,22 @@ class Store:
             return self._insert_one_by_one(records)
 
     def _insert(self, records: Sequence[Record]) -> int:
-        with self._database.atomic("IMMEDIATE"):
+        with self.counting() as changes:
             stored = self._execute_inserts(records)
-            counts = self._count(stored=stored, unpushed=stored)
-        self.row_counts = counts
+            changes.update(stored=stored, unpushed=stored)
         return stored
 
     def _insert_one_by_one(self, records: Sequence[Record]) -> Inserted:
         stored, lost = 0, {}
-        with self._database.atomic("IMMEDIATE"):
+        with self.counting() as changes:
             for position, record in enumerate(records):
                 try:
                     with self._database.savepoint():
                         stored += self._execute_inserts([record])
                 except _ROW_ERRORS as error:
                     lost[position] = f"{type(error).__name__}: {error}"
-            counts = self._count(stored=stored, unpushed=stored)
-        self.row_counts = counts
+            changes.update(stored=stored, unpushed=stored)
+            changes[f"lost.{Loss.ROW_REFUSED}"] += len(lost)
         return Inserted(stored, lost)
 
     def _execute_inserts(self, records: Sequence[Record]) -> int:
@@ -177,70 +177,31 @@ class Store:
             stored += cursor.rowcount
         return stored
 
-    def unpushed(self, among: IdRanges | None = None) -> Generator[UnpushedRow, None, None]:
-        """Rows no remote has confirmed or refused, all kinds together, oldest first.
+    def count_lost(self, reason: str, count: int) -> None:
+        """Notes that accepted events could not be stored, for the remote to be told."""
+        with self.counting() as changes:
+            changes[f"lost.{reason}"] += count
 
-        With `among` only those of an earlier batch. Any thread. Close the iterator before talking
-        to the network: a half-read one pins the write-ahead log.
-        """
-        with self._reader.connection_context():
-            last_ids = dict.fromkeys(KINDS, statements.LAST_ID if among is None else 0)
-            last_ids.update((kind, last) for kind, (_, last) in (among or {}).items())
-            yield from heapq.merge(
-                *(self._unpushed_of(kind, last) for kind, last in last_ids.items()),
-                key=lambda row: row.received_at,
-            )
-
-    def _unpushed_of(self, kind: type[Event], last_id: int) -> Iterator[UnpushedRow]:
-        with closing(self._reader.cursor()) as cursor:
-            for row_id, received_at, *values in cursor.execute(
-                self._unpushed_sql[kind], (last_id,)
-            ):
-                yield UnpushedRow(kind, row_id, received_at, values)
-
-    def mark_pushed(self, ranges: IdRanges, attempt: PushAttempt, generation: int) -> int:
-        """Notes in one transaction that a remote confirmed these rows; how many it still has.
-
-        Raises StoreError when the database was opened again since they were read.
-        """
-        if generation != self.generation:
-            raise StoreError("the database was opened anew, its rows may be others: not marked")
-        marked = 0
+    @contextmanager
+    def counting(self) -> Iterator[Counter[str]]:
+        """A transaction; what is added to the counter joins the persistent counters with it."""
+        changes: Counter[str] = Counter()
         with self._database.atomic("IMMEDIATE"):
-            for kind, (first, last) in ranges.items():
-                marked += (
-                    kind.update(pushed_at=attempt.created_at)
-                    .where(
-                        kind.id.between(first, last),
-                        kind.pushed_at.is_null(),
-                        kind.push_error.is_null(),
-                    )
-                    .execute(self._database)
-                )
-            self._log(attempt)
-            counts = self._count(pushed=marked, unpushed=-marked)
+            yield changes
+            counts = self._count(changes)
         self.row_counts = counts
-        return marked
 
-    def log_push(self, attempt: PushAttempt) -> None:
-        """Notes a push that confirmed nothing."""
-        with self._database.atomic("IMMEDIATE"):
-            self._log(attempt)
-
-    def _log(self, attempt: PushAttempt) -> None:
-        schema.PushLog.insert(attempt._asdict()).execute(self._database)
-
-    def _count(self, **changes: int) -> Mapping[str, int]:
-        """Adds to the persistent counters, in the caller's transaction; the new values."""
-        places = ", ".join(["(?, ?)"] * len(changes))
-        self._database.cursor().execute(
-            f"INSERT INTO row_counts (name, value) VALUES {places} "
-            "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            list(chain(*changes.items())),
-        )
+    def _count(self, changes: Mapping[str, int]) -> Mapping[str, int]:
         counts = dict(self.row_counts)
-        for name, change in changes.items():
-            counts[name] = counts.get(name, 0) + change
+        if changes:
+            places = ", ".join(["(?, ?)"] * len(changes))
+            self._database.cursor().execute(
+                f"INSERT INTO row_counts (name, value) VALUES {places} "
+                "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+                list(chain(*changes.items())),
+            )
+            for name, change in changes.items():
+                counts[name] = counts.get(name, 0) + change
         return counts
 
     def close_damaged(self, why: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from tracer import store_file
 from tracer.errors import StoreError, StoreLocked
 from tracer.intake import Intake
+from tracer.ledger import Loss
 from tracer.store import Store
 
 log = logging.getLogger(__name__)
@@ -114,6 +115,10 @@ class Writer:
         lost = self._intake.abandon()
         if lost:
             log.error("%d accepted events could not be stored before the stop", lost)
+            try:
+                self._store.count_lost(Loss.SHUTDOWN, lost)
+            except Exception as error:
+                log.error("nor could the remote be told of them: %s", error)
         self._store.close()
 
     def _commit(self, records: list[Any]) -> None:

@@ -70,14 +70,6 @@ def test_the_log_is_json_lines_and_names_unknown_settings(tmp_path):
     assert warnings[0] in [line["message"] for line in lines if line["level"] == "warning"]
 
 
-def test_a_format_that_is_not_there_yet_pushes_nothing_and_says_so(tmp_path, remote):
-    with Gunicorn(tmp_path, TRACE_PUSH_ENDPOINT=remote.url, TRACE_PUSH_FORMAT="otlp") as server:
-        assert "TRACE_PUSH_FORMAT=otlp" in server.health()["warnings"][0]
-        server.post("/v1/events", {"name": "n"}, Prefer="wait")
-        server.stop()
-    assert remote.headers == []
-
-
 def test_secrets_are_in_no_log_line_and_not_in_health(tmp_path, remote):
     remote.answer = 500
     with Gunicorn(

@@ -11,7 +11,6 @@ import pytest
 from tests.support import wait_until
 from tests.support.gunicorn import Gunicorn, assert_balanced
 from tests.support.load import Load, missing
-from tests.support.remote import hang
 
 BUDGET_S = 4
 
@@ -60,7 +59,7 @@ def test_a_reload_under_load_loses_nothing_and_goes_on(tmp_path, conf):
 
 def test_a_stop_soon_after_a_reload_is_in_time(tmp_path, remote):
     """A worker that has a successor leaves the push to it."""
-    remote.answer = hang
+    remote.answer = remote.hang
     with Gunicorn(tmp_path, TRACE_PUSH_ENDPOINT=remote.url) as server:
         assert server.post("/v1/events", {"name": "n"})[0] == 202
         (old,) = server.worker_pids
@@ -86,7 +85,7 @@ def test_a_stop_right_after_the_start_is_not_lost(tmp_path, conf):
 
 
 def test_a_hanging_remote_and_a_stalled_upload_do_not_delay_the_exit(tmp_path, remote):
-    remote.answer = hang
+    remote.answer = remote.hang
     with Gunicorn(tmp_path, TRACE_PUSH_ENDPOINT=remote.url) as server:
         assert server.post("/v1/events", {"name": "n"})[0] == 202
         with socket.create_connection(("127.0.0.1", server.port)) as stalled:
@@ -126,7 +125,7 @@ def test_a_request_in_flight_at_the_stop_is_still_served(tmp_path, signum):
 
 
 def test_a_request_that_comes_through_after_the_drain_gets_no_promise(tmp_path, remote):
-    remote.answer = hang  # keeps the stop busy after the drain
+    remote.answer = remote.hang  # keeps the stop busy after the drain
     with Gunicorn(tmp_path, TRACE_PUSH_ENDPOINT=remote.url) as server:
         assert server.post("/v1/events", {"name": "early"})[0] == 202
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as late:
@@ -141,7 +140,7 @@ def test_a_request_that_comes_through_after_the_drain_gets_no_promise(tmp_path, 
 
 
 def test_a_short_budget_is_kept(tmp_path, remote):
-    remote.answer = hang
+    remote.answer = remote.hang
     with Gunicorn(tmp_path, TRACE_PUSH_ENDPOINT=remote.url, TRACE_SHUTDOWN_TIMEOUT="1s") as server:
         assert server.post("/v1/events", {"name": "n"})[0] == 202
         with socket.create_connection(("127.0.0.1", server.port)) as stalled:

@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 from tests.support.events import KIND_AND_PAYLOAD
 from tracer.encoders.native import encode_batch
 from tracer.errors import EventError, StoreError, StoreLocked
-from tracer.events import KINDS, CustomEvent, LlmTrace
-from tracer.rows import PushAttempt
+from tracer.events import KINDS, LlmTrace
+from tracer.outbox import all_of
 from tracer.store import PRAGMAS, Store
-
-ATTEMPT = PushAttempt("batch-1", 5000, "success", 200, 3, 10, 1, 1, None)
 
 
 def calls(decoders, count, received_at=1000, **fields):
@@ -107,73 +105,6 @@ def test_a_full_database_is_no_row_error(store, decoders):
     store._database.execute_sql("PRAGMA max_page_count = 100000")
     assert store.insert(large).stored == 20
     assert_counted(store)
-
-
-def test_unpushed_rows_come_oldest_first_over_all_kinds(store, decoders):
-    custom = decoders[CustomEvent]
-    store.insert(calls(decoders, 2, 1000))
-    store.insert([custom.decode(b'{"name":"n"}', 1001)])
-    store.insert(calls(decoders, 1, 1002))
-    rows = list(store.unpushed())
-    assert [(row.kind, row.id) for row in rows] == [
-        (LlmTrace, 1),
-        (LlmTrace, 2),
-        (CustomEvent, 1),
-        (LlmTrace, 3),
-    ]
-    assert [row.received_at for row in rows] == [1000, 1001, 1001, 1002]
-
-
-def test_rows_of_an_earlier_batch_can_be_read_again_without_newer_ones(store, decoders):
-    store.insert(calls(decoders, 3))
-    store.insert([decoders[CustomEvent].decode(b'{"name":"n"}', 1000)])
-    assert [row.id for row in store.unpushed({LlmTrace: (1, 2)})] == [1, 2]
-
-
-def test_a_half_read_pass_leaves_no_reader_behind(store, decoders):
-    """A reader would pin the write-ahead log and let it grow without bound."""
-    store.insert(calls(decoders, 50))
-    with closing(store.unpushed()) as rows:
-        next(rows)
-    busy, _, _ = store._database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    assert busy == 0
-    assert store._reader.is_closed()
-
-
-def test_the_unpushed_are_found_by_their_index(store):
-    for kind in KINDS:
-        plan = store._database.execute_sql("EXPLAIN QUERY PLAN " + store._unpushed_sql[kind], (9,))
-        steps = [row[3] for row in plan.fetchall()]
-        assert steps == [f"SEARCH t1 USING INDEX {kind._meta.table_name}_unpushed (id<?)"]
-
-
-def test_marking_a_range_and_its_log_row_are_one_transaction(store, decoders):
-    store.insert(calls(decoders, 5))
-    assert store.mark_pushed({LlmTrace: (1, 3)}, ATTEMPT, store.generation) == 3
-    assert [row.id for row in store.unpushed()] == [4, 5]
-    assert query(store, "SELECT batch_id, status, events_pushed FROM push_log") == [
-        ("batch-1", "success", 3)
-    ]
-    # Marked rows are not marked again: the counters stay right.
-    assert store.mark_pushed({LlmTrace: (1, 4)}, ATTEMPT, store.generation) == 1
-    assert_counted(store)
-    with pytest.raises(peewee.IntegrityError):
-        store.mark_pushed({LlmTrace: (5, 5)}, ATTEMPT._replace(status=None), store.generation)
-    assert [row.id for row in store.unpushed()] == [5]
-    assert_counted(store)
-
-
-def test_rows_read_before_a_reopening_are_not_marked(store, decoders):
-    """After a quarantine the same ids are other rows, which no remote has seen."""
-    store.insert(calls(decoders, 3))
-    generation = store.generation
-    store.close()
-    store.path.unlink()
-    store.open()
-    store.insert(calls(decoders, 3))
-    with pytest.raises(StoreError, match="opened anew"):
-        store.mark_pushed({LlmTrace: (1, 3)}, ATTEMPT, generation)
-    assert len(list(store.unpushed())) == 3
 
 
 def test_ids_are_never_used_again(store, decoders):
@@ -279,7 +210,7 @@ def test_readers_in_other_threads_do_not_disturb_the_writer(store, decoders):
 
     def read():
         for _ in range(20):
-            seen.append(sum(1 for _ in store.unpushed()))
+            seen.append(sum(1 for _ in store.outbox.rows(all_of(KINDS))))
 
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
@@ -307,7 +238,7 @@ def test_what_is_accepted_reads_back_equal_from_database_and_push_body(
     inserted = store.insert(records)
     assert inserted.lost == {}
     batch = encode_batch(
-        (row for row in store.unpushed()),
+        (row for row in store.outbox.rows(all_of(KINDS))),
         agent_id="a",
         sent_at=1,
         dropped={},

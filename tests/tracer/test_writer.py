@@ -311,3 +311,12 @@ def test_finish_gives_up_in_time_and_counts_what_it_could_not_store(make, intake
     assert time.monotonic() - started < 3
     assert ledger.counts()["lost"] == {"shutdown": 1}
     assert ledger.counts()["queued"] == 0
+
+
+def test_events_lost_at_the_stop_are_noted_for_the_remote(make, intake, decoders):
+    writer = make()
+    writer.run_once()
+    offer(intake, decoders, 3)
+    writer.finish(time.monotonic())  # no time is left
+    writer._store.open()
+    assert writer._store.row_counts["lost.shutdown"] == 3

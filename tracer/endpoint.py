@@ -1,0 +1,43 @@
+"""Whether batches may go to a URL: they hold prompts, so not in clear text over the internet."""
+
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+_PRIVATE_NAME: Final = re.compile(
+    r"[a-z][a-z0-9_-]*"  # one label: a container, or a name of /etc/hosts
+    r"|(.+\.)?(localhost|internal|flycast|local|localdomain|lan|home\.arpa|svc)",
+    re.ASCII,
+)
+_CARRIER_NAT: Final = ipaddress.ip_network("100.64.0.0/10")  # also what overlay networks use
+
+
+def objection(url: str) -> str | None:
+    """Why nothing may be sent there, without the URL; None when it may.
+
+    Looks at the text alone: plain http is for loopback and private addresses and names.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return "TRACE_PUSH_ENDPOINT is not a URL"
+    if parts.scheme == "https" or _is_private(host.rstrip(".").lower()):
+        return None
+    return (
+        "TRACE_PUSH_ENDPOINT is http:// to a host that is neither loopback nor private: "
+        "nothing is pushed, use https://"
+    )
+
+
+def _is_private(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return _PRIVATE_NAME.fullmatch(host) is not None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if address.is_link_local:  # where clouds keep their credentials
+        return False
+    return address.is_private or (address.version == 4 and address in _CARRIER_NAT)
