@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any, Final
 
+from tracer import retention
 from tracer.encoders import native
 from tracer.ledger import Ledger
 from tracer.remote import Answer, Outcome, Remote
@@ -50,6 +51,7 @@ class Push:
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._reported_losses: Counter[str] = Counter()
+        self._dropped_rows: dict[str, int] = {}
         self._unconfirmed: IdRanges | None = None
         self._generation = 0
         self._end_by: float | None = None
@@ -89,12 +91,15 @@ class Push:
         if self._generation != self._store.generation:
             self._generation, self._unconfirmed = self._store.generation, None
         unconfirmed = self._unconfirmed
+        self._dropped_rows = retention.unreported(self._store.row_counts)
         with closing(self._store.unpushed(unconfirmed)) as rows:
             batch = native.encode_batch(
                 rows,
                 agent_id=self._agent_id,
                 sent_at=now_ms(),
-                dropped=Counter(self._ledger.lost()) - self._reported_losses,
+                dropped=Counter(self._ledger.lost())
+                - self._reported_losses
+                + Counter(self._dropped_rows),
                 max_bytes=self._max_bytes,
             )
         self._unconfirmed = None
@@ -118,8 +123,8 @@ class Push:
             error_message=answer.error,
         )
         if is_confirmed:
-            generation = self._generation
-            self._write(lambda store: store.mark_pushed(batch.ranges, attempt, generation))
+            generation, told = self._generation, self._dropped_rows
+            self._write(lambda store: store.mark_pushed(batch.ranges, attempt, generation, told))
             self._reported_losses = losses
         else:
             self._unconfirmed = batch.ranges

@@ -16,10 +16,7 @@ from tracer.events import KINDS
 APPLICATION_ID: Final = 0x0C1A_77AC
 """Says in the header of the file whose it is, so that nobody else's database gets our tables."""
 
-VERSION: Final = 1
-
-_STEPS: Final[dict[int, Callable[[peewee.Database], None]]] = {}
-"""`_STEPS[n]` turns version n into n + 1."""
+VERSION: Final = 2
 
 
 class PushLog(peewee.Model):
@@ -51,7 +48,30 @@ class RowCount(peewee.Model):
         without_rowid = True
 
 
-TABLES: Final[tuple[type[peewee.Model], ...]] = (*KINDS, PushLog, RowCount)
+class Clock(peewee.Model):
+    """`age_clock.ClockState`, in one row."""
+
+    id = peewee.IntegerField(primary_key=True)
+    boot_id = peewee.TextField()
+    uptime_ms = peewee.IntegerField()
+    wall_at = peewee.IntegerField()
+    age_at = peewee.IntegerField()
+    held_ms = peewee.IntegerField()
+
+    class Meta:
+        table_name = "clock"
+
+
+TABLES: Final[tuple[type[peewee.Model], ...]] = (*KINDS, PushLog, RowCount, Clock)
+
+
+def _add_clock(database: peewee.Database) -> None:
+    with database.bind_ctx([Clock], bind_refs=False, bind_backrefs=False):
+        Clock.create_table(safe=False)
+
+
+_STEPS: Final[dict[int, Callable[[peewee.Database], None]]] = {1: _add_clock}
+"""`_STEPS[n]` turns version n into n + 1."""
 
 
 def check_owner(database: peewee.SqliteDatabase) -> None:

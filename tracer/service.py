@@ -14,6 +14,7 @@ from tracer.decoder import EventDecoder
 from tracer.errors import EventError
 from tracer.events import KINDS, ErrorEvent
 from tracer.intake import Intake, NotTaken
+from tracer.janitor import Janitor
 from tracer.ledger import Ledger
 from tracer.push import Push
 from tracer.remote import Remote
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 CLOSE_SHARE: Final = 0.2
 """Part of the shutdown budget that the final push leaves for checkpoint and close."""
 
+
+GROWTH_RATIO: Final = 1.25
+"""How far the database may grow above `TRACE_MAX_DB_BYTES` until the janitor has come."""
 
 LEAST_STOP_S: Final = 0.2
 """To drain and close even when requests used up the whole budget."""
@@ -52,7 +56,22 @@ class Service:
             for kind in KINDS
         }
         self.writer = Writer(
-            self.store, self.intake, window_s=settings.batch_window, report=self._report_notice
+            self.store,
+            self.intake,
+            window_s=settings.batch_window,
+            report=self._report_notice,
+            max_db_bytes=round(settings.max_db_bytes * GROWTH_RATIO),
+            ask_for_room=self._wake_janitor,
+        )
+        self.janitor = Janitor(
+            self.store,
+            self.writer.perform,
+            retention_days=settings.retention_days,
+            keeps_unpushed=bool(settings.push_endpoint),
+            max_db_bytes=settings.max_db_bytes,
+            min_db_bytes=settings.min_db_bytes,
+            disk_max_percent=settings.disk_max_percent,
+            wal_max_bytes=settings.wal_max_bytes,
         )
         self._notices: list[str] = []
         self.push = None
@@ -61,6 +80,7 @@ class Service:
         elif settings.push_endpoint:
             self._notices.append("TRACE_PUSH_FORMAT=otlp is not there yet: nothing is pushed")
         self._workers: list[Worker] = []
+        self._janitor_worker = Worker("janitor")
         self._started_at = time.monotonic()
         self._is_stopped = False
 
@@ -83,6 +103,9 @@ class Service:
             timeout_s=settings.push_timeout,
         )
 
+    def _wake_janitor(self) -> None:
+        self._janitor_worker.run_soon()
+
     def start(self) -> None:
         """Starts the threads of this process and returns at once; the writer opens the store."""
         self._started_at = time.monotonic()
@@ -91,6 +114,12 @@ class Service:
         writer = Worker("writer", at_stop=self.writer.finish, wake=self.intake.wake)
         writer.every(0, self.writer.run_once)
         self._workers.append(writer)
+        for interval_s, job in (
+            (self.settings.cleanup_interval, self.janitor.run_once),
+            (self.settings.checkpoint_interval, self.janitor.checkpoint),
+        ):
+            self._janitor_worker.every(interval_s, job, first_after_s=interval_s)
+        self._workers.append(self._janitor_worker)
         if self.push is not None:
             push = Worker("push", at_stop=self.push.finish)
             interval_s = self.settings.push_interval
@@ -109,6 +138,7 @@ class Service:
             return
         self._is_stopped = True
         self.intake.close()
+        self.janitor.end()
         by = max(by, time.monotonic() + LEAST_STOP_S)
         close_s = CLOSE_SHARE * max(0.0, by - time.monotonic())
         if self.push is not None:
@@ -168,6 +198,7 @@ class Service:
     def _warnings(self) -> Iterator[str]:
         yield from self.settings.warnings
         yield from self._notices
+        yield from self.janitor.warnings()
         if self.push is not None and self.push.failed_passes:
             yield f"push {self.push.last_status} ({self.push.failed_passes} passes in a row)"
 
@@ -180,8 +211,10 @@ class Service:
 
 
 def _row_ledger(counts: Any) -> dict[str, Any]:
-    """The persistent counters as the contract names them; `deleted.<reason>` becomes a group."""
-    prefix = "deleted."
+    """The persistent counters as the contract names them; `deleted.<reason>` becomes a group, and
+    `deleted_by_table`, which says the same in more detail, another.
+    """
+    prefix, by_table = "deleted.", "deleted_by_table."
     rows: dict[str, Any] = {
         name: counts.get(name, 0) for name in ("stored", "pushed", "unpushed", "refused")
     }
@@ -190,4 +223,10 @@ def _row_ledger(counts: Any) -> dict[str, Any]:
         for name, value in counts.items()
         if name.startswith(prefix)
     }
+    tables: dict[str, dict[str, int]] = {}
+    rows["deleted_by_table"] = tables
+    for name, value in counts.items():
+        if name.startswith(by_table):
+            table, _, reason = name.removeprefix(by_table).partition(".")
+            tables.setdefault(table, {})[reason] = value
     return rows

@@ -1,38 +1,27 @@
-"""The only SQL. One database file, one writing connection, short read-only ones for the rest.
+"""The database: one file, one writing connection, short read-only ones for the rest.
 
-Methods that write belong to the writer thread, except where said otherwise.
+Methods that write belong to the writer thread, except where said otherwise. SQL is here and in the
+modules beside: `statements`, `schema`, `opening`, `retention`, `maintenance`, `salvage`.
 """
 
 import heapq
 import sqlite3
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import quote
 
 import peewee
 
-from tracer import schema, statements, store_file
+from tracer import opening, schema, statements, store_file
+from tracer.ballast import Ballast
 from tracer.decoder import Record
 from tracer.errors import StoreCorrupt, StoreError
 from tracer.events import KINDS, Event
 from tracer.rows import IdRanges, PushAttempt, UnpushedRow
 
-BUSY_TIMEOUT_S: Final = 10
-CACHE_KIB: Final = 512
-
-PRAGMAS: Final = {
-    "auto_vacuum": 2,  # INCREMENTAL; has no effect once journal_mode was set
-    "journal_mode": "wal",
-    "cache_size": -CACHE_KIB,
-    "temp_store": 2,  # MEMORY: never a file beside the database
-}
-
-CACHED_STATEMENTS: Final = 32
-
-_SYNCHRONOUS: Final = {"full": 2, "normal": 1}
 _ROW_ERRORS: Final = (
     sqlite3.IntegrityError,
     sqlite3.InterfaceError,
@@ -53,7 +42,9 @@ class Inserted(NamedTuple):
 
 
 class Store:
-    """Opened, used and closed by the writer thread; `unpushed` and the counters by anyone."""
+    """Opened, used and closed by the writer thread; `unpushed`, `reading` and the counters by
+    anyone.
+    """
 
     def __init__(self, path: Path, *, synchronous: str) -> None:
         self.path = path
@@ -63,20 +54,17 @@ class Store:
         """What opening had to do that the owner should know."""
         self.generation = 0
         """Changes with each opening: ids read before may name other rows, or none."""
+        self.is_checked = True
+        """False when a stop without closing calls for a look at all pages."""
+        self.quarantined: Path | None = None
+        """A damaged database that opening moved aside, whose rows may still be readable."""
+        self.ballast = Ballast(path)
+        self.wal_path = path.with_name(path.name + "-wal")
         self._damage: str | None = None
-        self._file_id: tuple[int, int] | None = None
+        self._file_ids: tuple[object, object] = (None, None)
         self._lock = store_file.InstanceLock(path)
-        self._pragmas = PRAGMAS | {"synchronous": _SYNCHRONOUS[synchronous]}
-        self._database = peewee.SqliteDatabase(
-            str(path),
-            pragmas=self._pragmas,
-            timeout=BUSY_TIMEOUT_S,
-            cached_statements=CACHED_STATEMENTS,
-            autoconnect=False,
-        )
-        self._reader = peewee.SqliteDatabase(
-            f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, autoconnect=False
-        )
+        self._pragmas = opening.pragmas(synchronous)
+        self._database, self._reader = opening.connections(path, self._pragmas)
         self._unpushed_sql = {kind: statements.unpushed(kind) for kind in KINDS}
 
     @property
@@ -91,52 +79,41 @@ class Store:
         instance has it, StoreError with the cause in words when it cannot be opened.
         """
         self._lock.acquire()
+        self.ballast.release_if_full()
+        self.is_checked = not store_file.had_unclean_stop(self.path)
         try:
             if self._damage is not None:
                 raise StoreCorrupt(self._damage)
             self._open()
         except StoreCorrupt as error:
-            try:
-                self.notices.append(store_file.quarantine(self.path, str(error)))
-            except OSError as why:
-                raise StoreError(f"{error}, and cannot be moved aside: {why.strerror}") from why
-            self._damage = None
-            self._open()
+            self._begin_anew(error)
+        self.ballast.take()
 
     def _open(self) -> None:
-        try:
-            store_file.create_private(self.path)
-            with self._reader.connection_context():
-                schema.check_owner(self._reader)
-            self._database.connect()
-            schema.prepare(self._database)
-            self._check_pragmas()
-            counts = self._database.execute_sql("SELECT name, value FROM row_counts").fetchall()
-            for kind in KINDS:  # damage shows when pages are read: read the newest ones
-                self._database.execute_sql(
-                    f"SELECT trace_id FROM {kind._meta.table_name} ORDER BY id DESC LIMIT 10"
-                ).fetchall()
-        except (peewee.DatabaseError, OSError) as error:
-            self._database.close()
-            if store_file.is_corruption(error):
-                raise StoreCorrupt(store_file.explain(self.path, error)) from error
-            raise StoreError(store_file.explain(self.path, error)) from error
-        except StoreError:
-            self._database.close()
-            raise
-        self.row_counts = dict(counts)
-        self._file_id = store_file.identity(self.path)
+        self.row_counts = opening.open_database(
+            self.path, self._database, self._pragmas, self.notices
+        )
+        self._file_ids = self._identities()
         self.generation += 1
 
-    def _check_pragmas(self) -> None:
-        for name, wanted in self._pragmas.items():
-            (found,) = self._database.execute_sql(f"PRAGMA {name}").fetchone()
-            if found != wanted:
-                self.notices.append(f"SQLite kept {name} = {found}, asked for was {wanted}")
+    def _begin_anew(self, damage: StoreCorrupt) -> None:
+        try:
+            aside = store_file.quarantine(self.path)
+        except OSError as why:
+            raise StoreError(f"{damage}, and cannot be moved aside: {why.strerror}") from why
+        self.notices.append(f"{damage}: moved aside to {aside} and began a new one")
+        self._damage, self.is_checked, self.quarantined = None, True, aside
+        self._open()
 
     def is_gone(self) -> bool:
-        """Whether the open file is no longer the one at the path: SQLite would not notice."""
-        return store_file.identity(self.path) != self._file_id
+        """Whether the open file, or its log, is no longer the one at the path.
+
+        SQLite would not notice and go on writing to what nobody finds again.
+        """
+        return self._identities() != self._file_ids
+
+    def _identities(self) -> tuple[object, object]:
+        return store_file.identity(self.path), store_file.identity(self.wal_path)
 
     def insert(self, records: Sequence[Record]) -> Inserted:
         """Stores a batch in one transaction. A row whose `trace_id` is known changes nothing.
@@ -150,23 +127,21 @@ class Store:
             return self._insert_one_by_one(records)
 
     def _insert(self, records: Sequence[Record]) -> int:
-        with self._database.atomic("IMMEDIATE"):
+        with self.counting() as changes:
             stored = self._execute_inserts(records)
-            counts = self._count(stored=stored, unpushed=stored)
-        self.row_counts = counts
+            changes.update(stored=stored, unpushed=stored)
         return stored
 
     def _insert_one_by_one(self, records: Sequence[Record]) -> Inserted:
         stored, lost = 0, {}
-        with self._database.atomic("IMMEDIATE"):
+        with self.counting() as changes:
             for position, record in enumerate(records):
                 try:
                     with self._database.savepoint():
                         stored += self._execute_inserts([record])
                 except _ROW_ERRORS as error:
                     lost[position] = f"{type(error).__name__}: {error}"
-            counts = self._count(stored=stored, unpushed=stored)
-        self.row_counts = counts
+            changes.update(stored=stored, unpushed=stored)
         return Inserted(stored, lost)
 
     def _execute_inserts(self, records: Sequence[Record]) -> int:
@@ -198,15 +173,23 @@ class Store:
             ):
                 yield UnpushedRow(kind, row_id, received_at, values)
 
-    def mark_pushed(self, ranges: IdRanges, attempt: PushAttempt, generation: int) -> int:
+    def mark_pushed(
+        self,
+        ranges: IdRanges,
+        attempt: PushAttempt,
+        generation: int,
+        reported: Mapping[str, int] | None = None,
+    ) -> int:
         """Notes in one transaction that a remote confirmed these rows; how many it still has.
+
+        `reported` are the `retention.unreported` deletions that the batch told of.
 
         Raises StoreError when the database was opened again since they were read.
         """
         if generation != self.generation:
             raise StoreError("the database was opened anew, its rows may be others: not marked")
         marked = 0
-        with self._database.atomic("IMMEDIATE"):
+        with self.counting() as changes:
             for kind, (first, last) in ranges.items():
                 marked += (
                     kind.update(pushed_at=attempt.created_at)
@@ -218,8 +201,8 @@ class Store:
                     .execute(self._database)
                 )
             self._log(attempt)
-            counts = self._count(pushed=marked, unpushed=-marked)
-        self.row_counts = counts
+            changes.update(pushed=marked, unpushed=-marked)
+            changes.update({f"reported.{why}": n for why, n in (reported or {}).items()})
         return marked
 
     def log_push(self, attempt: PushAttempt) -> None:
@@ -230,18 +213,38 @@ class Store:
     def _log(self, attempt: PushAttempt) -> None:
         schema.PushLog.insert(attempt._asdict()).execute(self._database)
 
-    def _count(self, **changes: int) -> Mapping[str, int]:
-        """Adds to the persistent counters, in the caller's transaction; the new values."""
-        places = ", ".join(["(?, ?)"] * len(changes))
-        self._database.cursor().execute(
-            f"INSERT INTO row_counts (name, value) VALUES {places} "
-            "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            list(chain(*changes.items())),
-        )
+    @contextmanager
+    def counting(self) -> Iterator[Counter[str]]:
+        """A transaction; what is added to the counter joins the persistent counters with it."""
+        changes: Counter[str] = Counter()
+        with self._database.atomic("IMMEDIATE"):
+            yield changes
+            counts = self._count(changes)
+        self.row_counts = counts
+
+    def _count(self, changes: Mapping[str, int]) -> Mapping[str, int]:
         counts = dict(self.row_counts)
-        for name, change in changes.items():
-            counts[name] = counts.get(name, 0) + change
+        if changes:
+            places = ", ".join(["(?, ?)"] * len(changes))
+            self._database.cursor().execute(
+                f"INSERT INTO row_counts (name, value) VALUES {places} "
+                "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+                list(chain(*changes.items())),
+            )
+            for name, change in changes.items():
+                counts[name] = counts.get(name, 0) + change
         return counts
+
+    @property
+    def database(self) -> peewee.SqliteDatabase:
+        """The writing connection, for the modules beside; the writer thread's."""
+        return self._database
+
+    @contextmanager
+    def reading(self) -> Iterator[peewee.SqliteDatabase]:
+        """A connection that only reads. Any thread. Keep it short: it pins the log."""
+        with self._reader.connection_context():
+            yield self._reader
 
     def close_damaged(self, why: str) -> None:
         """Closes; the next `open` moves the file aside."""

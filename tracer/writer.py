@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from tracer import store_file
+from tracer import maintenance, store_file
 from tracer.errors import StoreError, StoreLocked
 from tracer.intake import Intake
 from tracer.store import Store
@@ -52,7 +52,14 @@ class Writer:
     """
 
     def __init__(
-        self, store: Store, intake: Intake, *, window_s: float, report: Callable[[str], None]
+        self,
+        store: Store,
+        intake: Intake,
+        *,
+        window_s: float,
+        report: Callable[[str], None],
+        max_db_bytes: int | None = None,
+        ask_for_room: Callable[[], None] = lambda: None,
     ) -> None:
         self.database_status = "opening"
         """`ok`, or why the database cannot be used, in words."""
@@ -60,6 +67,9 @@ class Writer:
         self._intake = intake
         self._pace_s = min(COMMIT_PACE_S, window_s)
         self._report = report
+        self._max_db_bytes = max_db_bytes
+        self._ask_for_room = ask_for_room
+        self._is_full = False
         self._requests: deque[_Request] = deque()
         self._committed_at = 0.0
 
@@ -75,7 +85,9 @@ class Writer:
         )
         if self._store.is_gone():
             self._store.close()
-            self._store.notices.append("the database file was deleted or replaced: began anew")
+            self._store.notices.append(
+                "the database file or its write-ahead log was deleted or replaced: opened it anew"
+            )
             return self._open()
         try:
             if records:
@@ -84,7 +96,7 @@ class Writer:
             self._write_failed(error)
             return RETRY_WRITE_S
         else:
-            self._set_status("ok")
+            self._note_success()
             return None
         finally:
             # Also after a failure: a delete may be what makes room.
@@ -143,8 +155,12 @@ class Writer:
         except StoreError as error:
             self._refuse(str(error))
             return RETRY_OPEN_S
+        if self._max_db_bytes is not None:
+            maintenance.set_max_bytes(self._store, self._max_db_bytes)
+        self._is_full = False
         self._set_status("ok")
         self._intake.admit()
+        self._ask_for_room()
         while self._store.notices:
             self._report(self._store.notices.pop(0))
         return None
@@ -159,8 +175,26 @@ class Writer:
         log.debug("write failed", exc_info=error)
         self._distrust_after(error)
 
+    def _note_success(self) -> None:
+        """After a full volume: one commit may have used up the ballast, so look for more room."""
+        if self._is_full:
+            if not maintenance.has_room(self._store):
+                return
+            self._is_full = False
+            self._intake.admit()
+        self._set_status("ok")
+
     def _distrust_after(self, error: Exception) -> None:
-        """After an I/O error the connection is not trusted again, after damage the file."""
+        """After an I/O error the connection is not trusted again, after damage the file. Without
+        space no event is taken until there is room: what is left is for those already taken, and
+        for deleting.
+        """
+        if store_file.is_no_space(error):
+            self._refuse(store_file.explain(self._store.path, error))
+            self._store.ballast.release()
+            if not self._is_full:
+                self._is_full = True
+                self._ask_for_room()
         if store_file.is_corruption(error):
             self._store.close_damaged(store_file.explain(self._store.path, error))
         elif any("IOERR" in name for name in store_file.error_names(error)):

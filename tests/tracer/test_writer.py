@@ -93,7 +93,7 @@ def test_a_failed_commit_loses_nothing_and_says_why(make, intake, ledger, decode
     limit_pages(writer, 1)
     offer_huge(intake, decoders)
     assert writer.run_once() == RETRY_WRITE_S
-    assert "no space left" in writer.database_status
+    assert "largest size" in writer.database_status
     assert intake.trouble == writer.database_status
     assert len(intake) == 1
     limit_pages(writer, 100000)
