@@ -1,11 +1,35 @@
 """Fixtures that more than one room needs."""
 
+import json
+
 import pytest
 
 from tests.support.remote import Remote
 from tracer.decoder import EventDecoder
 from tracer.events import KINDS
 from tracer.store import Store
+
+
+FIGURES = "figures"
+
+
+@pytest.fixture
+def figure(record_property):
+    """Keeps what a fault test measured; shown after the run."""
+    return lambda **values: record_property(FIGURES, values)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One JSON line for each fault."""
+    lines = [
+        json.dumps({"fault": report.nodeid.partition("::test_")[2], **values})
+        for report in terminalreporter.stats.get("passed", [])
+        for name, values in report.user_properties
+        if name == FIGURES
+    ]
+    if lines:
+        terminalreporter.section("figures of the fault tests")
+        terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.fixture

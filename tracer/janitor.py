@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from tracer import age_clock, maintenance, retention, store_file, volume
+from tracer import age_clock, maintenance, repair, retention, store_file, volume
 from tracer.age_clock import ClockState
 from tracer.errors import StoreError
 from tracer.retention import Doomed
@@ -47,6 +47,7 @@ class Janitor:
         min_db_bytes: int,
         disk_max_percent: float,
         wal_max_bytes: int,
+        report: Callable[[str], None],
     ) -> None:
         self._store = store
         self._write = write
@@ -56,6 +57,7 @@ class Janitor:
         self._min_db_bytes = min_db_bytes
         self._disk_max_percent = disk_max_percent
         self._wal_max_bytes = wal_max_bytes
+        self._report = report
         self._is_ending = False
         self._clock: ClockState | None = None
         self._generation = 0
@@ -69,6 +71,8 @@ class Janitor:
         if not self._store.generation:
             return None  # not opened yet: opening asks for a pass
         try:
+            repair.save_rows(self._store, self._step, self._report)
+            repair.look_for_damage(self._store, self._step)
             self._delete_aged()
             self._delete_above("size", self._max_db_bytes)
             self._make_room_on_volume()
@@ -99,6 +103,8 @@ class Janitor:
 
     def warnings(self) -> Iterator[str]:
         """What the owner should know. Any thread."""
+        if not self._store.is_checked:
+            yield "the database was not closed properly: looking for damage in the background"
         if self._wal_bytes() > self._wal_max_bytes:
             yield (
                 f"the write-ahead log has grown to {self._wal_bytes() >> 20} MB: "

@@ -48,7 +48,7 @@ def connections(
         autoconnect=False,
     )
     reading = peewee.SqliteDatabase(
-        _read_only(path), uri=True, timeout=BUSY_TIMEOUT_S, autoconnect=False
+        read_only(path), uri=True, timeout=BUSY_TIMEOUT_S, autoconnect=False
     )
     return writing, reading
 
@@ -92,12 +92,12 @@ def _deviations(database: peewee.SqliteDatabase, wanted: Mapping[str, Any]) -> I
 
 
 def _check_owner(path: Path) -> None:
-    uri = _read_only(path, is_closed=not store_file.had_unclean_stop(path))
+    uri = read_only(path, is_closed=not store_file.had_unclean_stop(path))
     reader = peewee.SqliteDatabase(uri, uri=True, autoconnect=False)
     with reader.connection_context():
         schema.check_owner(reader)
 
 
-def _read_only(path: Path, *, is_closed: bool = False) -> str:
+def read_only(path: Path, *, is_closed: bool = False) -> str:
     """The URI for a reader. One that `is_closed`, without a log, gets no files beside it."""
     return f"file:{quote(str(path))}?mode=ro{'&immutable=1' if is_closed else ''}"

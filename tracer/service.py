@@ -72,6 +72,7 @@ class Service:
             min_db_bytes=settings.min_db_bytes,
             disk_max_percent=settings.disk_max_percent,
             wal_max_bytes=settings.wal_max_bytes,
+            report=self._report_notice,
         )
         self._notices: list[str] = []
         self.push = None
@@ -80,7 +81,7 @@ class Service:
         elif settings.push_endpoint:
             self._notices.append("TRACE_PUSH_FORMAT=otlp is not there yet: nothing is pushed")
         self._workers: list[Worker] = []
-        self._janitor_worker = Worker("janitor")
+        self._janitor_worker: Worker | None = None
         self._started_at = time.monotonic()
         self._is_stopped = False
 
@@ -104,7 +105,8 @@ class Service:
         )
 
     def _wake_janitor(self) -> None:
-        self._janitor_worker.run_soon()
+        if self._janitor_worker is not None:
+            self._janitor_worker.run_soon()
 
     def start(self) -> None:
         """Starts the threads of this process and returns at once; the writer opens the store."""
@@ -114,12 +116,13 @@ class Service:
         writer = Worker("writer", at_stop=self.writer.finish, wake=self.intake.wake)
         writer.every(0, self.writer.run_once)
         self._workers.append(writer)
+        self._janitor_worker = janitor = Worker("janitor")  # a thread made before a fork is dead
         for interval_s, job in (
             (self.settings.cleanup_interval, self.janitor.run_once),
             (self.settings.checkpoint_interval, self.janitor.checkpoint),
         ):
-            self._janitor_worker.every(interval_s, job, first_after_s=interval_s)
-        self._workers.append(self._janitor_worker)
+            janitor.every(interval_s, job, first_after_s=interval_s)
+        self._workers.append(janitor)
         if self.push is not None:
             push = Worker("push", at_stop=self.push.finish)
             interval_s = self.settings.push_interval

@@ -57,7 +57,7 @@ class Store:
         self.is_checked = True
         """False when a stop without closing calls for a look at all pages."""
         self.quarantined: Path | None = None
-        """A damaged database that opening moved aside, whose rows may still be readable."""
+        """A damaged database that opening moved aside, whose rows were not yet taken over."""
         self.ballast = Ballast(path)
         self.wal_path = path.with_name(path.name + "-wal")
         self._damage: str | None = None
@@ -93,6 +93,9 @@ class Store:
         self.row_counts = opening.open_database(
             self.path, self._database, self._pragmas, self.notices
         )
+        self.quarantined = None
+        if self.row_counts.get("to_salvage"):
+            self.quarantined = store_file.find_quarantined(self.path)
         self._file_ids = self._identities()
         self.generation += 1
 
@@ -102,8 +105,11 @@ class Store:
         except OSError as why:
             raise StoreError(f"{damage}, and cannot be moved aside: {why.strerror}") from why
         self.notices.append(f"{damage}: moved aside to {aside} and began a new one")
-        self._damage, self.is_checked, self.quarantined = None, True, aside
+        self._damage, self.is_checked = None, True
         self._open()
+        with self.counting() as changes:
+            changes["to_salvage"] = 1
+        self.quarantined = aside
 
     def is_gone(self) -> bool:
         """Whether the open file, or its log, is no longer the one at the path.

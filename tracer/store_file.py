@@ -129,12 +129,23 @@ def quarantine(path: Path) -> Path:
 def remove_quarantined(path: Path) -> int:
     """Removes what was moved aside; how many bytes that gave back. Never raises."""
     freed = 0
-    for aside in path.parent.glob(f"{glob.escape(path.name)}.corrupt-*"):
+    for aside in _quarantined_files(path):
         with contextlib.suppress(OSError):
             size = aside.stat().st_size
             aside.unlink()
             freed += size
     return freed
+
+
+def find_quarantined(path: Path) -> Path | None:
+    """The database that was moved aside last, if it is still there."""
+    return max(
+        (p for p in _quarantined_files(path) if not p.name.endswith(COMPANIONS)), default=None
+    )
+
+
+def _quarantined_files(path: Path) -> Iterator[Path]:
+    return path.parent.glob(f"{glob.escape(path.name)}.corrupt-*")
 
 
 def error_names(error: BaseException) -> Iterator[str]:

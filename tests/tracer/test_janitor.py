@@ -49,6 +49,7 @@ def make(store, clock):
                 "min_db_bytes": 0,
                 "disk_max_percent": 100,
                 "wal_max_bytes": BIG,
+                "report": lambda _: None,
                 **options,
             },
         )
