@@ -9,7 +9,6 @@ from tracer.decoder import EventDecoder
 from tracer.events import KINDS
 from tracer.store import Store
 
-
 FIGURES = "figures"
 
 

@@ -214,8 +214,8 @@ class Service:
 
 
 def _row_ledger(counts: Any) -> dict[str, Any]:
-    """The persistent counters as the contract names them; `deleted.<reason>` becomes a group, and
-    `deleted_by_table`, which says the same in more detail, another.
+    """The persistent counters as the contract names them; `deleted.<reason>` becomes a group. Once
+    there is something, `deleted_by_table` says the same in more detail.
     """
     prefix, by_table = "deleted.", "deleted_by_table."
     rows: dict[str, Any] = {
@@ -227,9 +227,10 @@ def _row_ledger(counts: Any) -> dict[str, Any]:
         if name.startswith(prefix)
     }
     tables: dict[str, dict[str, int]] = {}
-    rows["deleted_by_table"] = tables
     for name, value in counts.items():
         if name.startswith(by_table):
             table, _, reason = name.removeprefix(by_table).partition(".")
             tables.setdefault(table, {})[reason] = value
+    if tables:
+        rows["deleted_by_table"] = tables
     return rows
