@@ -72,7 +72,7 @@ class Service:
             min_db_bytes=settings.min_db_bytes,
             disk_max_percent=settings.disk_max_percent,
             wal_max_bytes=settings.wal_max_bytes,
-            report=self._report_notice,
+            report=self._note,
         )
         self._notices: list[str] = []
         self.push = None
@@ -154,10 +154,14 @@ class Service:
                 log.warning("%s did not end in time", worker.name)
         log.info("stopped: %s", msgspec.json.encode(self.ledger.counts()).decode())
 
-    def _report_notice(self, notice: str) -> None:
-        """Something of the database the owner must know: log, `/health` and an error event."""
+    def _note(self, notice: str) -> None:
+        """Something of the database the owner should know: log and `/health`."""
         log.error("%s", notice)
         self._notices.append(notice)
+
+    def _report_notice(self, notice: str) -> None:
+        """What the owner must know, however late: also an error event."""
+        self._note(notice)
         event = {
             "error_type": "system_error",
             "message": notice,
