@@ -90,21 +90,29 @@ class Worker:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            now, wall_now = time.monotonic(), datetime.now()
-            if self._hurry.is_set():
-                self._hurry.clear()
-                self._due_at = dict.fromkeys(self._due_at, now)
-            for job, due_at in self._due_at.items():
-                job.next_run = wall_now + timedelta(seconds=due_at - now)
-            self._scheduler.run_pending()
-            wait_s = min(self._due_at.values()) - time.monotonic()
-            if wait_s > 0:
-                self._hurry.wait(wait_s)
+            try:
+                self._run_due()
+            except BaseException:  # the end of a thread is for `stop` to ask for
+                self.failures += 1
+                log.exception("%s was interrupted", self.name)
+                self._stopping.wait(AFTER_FAILURE_S)
         if self._at_stop is not None:
             try:
                 self._at_stop(self._stop_by or time.monotonic())
             except Exception:
                 log.exception("%s failed while stopping", self.name)
+
+    def _run_due(self) -> None:
+        now, wall_now = time.monotonic(), datetime.now()
+        if self._hurry.is_set():
+            self._hurry.clear()
+            self._due_at = dict.fromkeys(self._due_at, now)
+        for job, due_at in self._due_at.items():
+            job.next_run = wall_now + timedelta(seconds=due_at - now)
+        self._scheduler.run_pending()
+        wait_s = min(self._due_at.values()) - time.monotonic()
+        if wait_s > 0:
+            self._hurry.wait(wait_s)
 
     def _step(self, scheduled: schedule.Job, interval_s: float, job: Job) -> None:
         """The one place that catches what a job raises."""
