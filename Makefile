@@ -14,6 +14,10 @@ run: .venv/runtime  ## set everything up and run the sidecar on a local database
 test: .venv/dev  ## set everything up and run the tests
 	$(BIN)/python -m pytest
 
+chaos: .venv/dev  ## the fault tests at full length, each with its figure; as root with strace for all of them
+	-@$(BIN)/pip install --quiet --disable-pip-version-check libfaketime==3.0.1
+	CHAOS=long $(BIN)/python -m pytest -m fault -n 0 -v
+
 check: .venv/dev  ## format, lint, types, floors, all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -54,4 +58,4 @@ clean:  ## remove what the other targets made, not the database
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@ .venv/runtime
 
-.PHONY: help run test check fix docs bench lock clean
+.PHONY: help run test chaos check fix docs bench lock clean

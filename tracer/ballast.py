@@ -10,16 +10,29 @@ from typing import Final
 
 from tracer import volume
 
-BALLAST_BYTES: Final = 5 << 20
-"""The kept write-ahead log may have to be copied into the database as a whole, and 1 MB more."""
+KEPT_LOG_BYTES: Final = 4 << 20
+"""What the write-ahead log keeps of the volume, though an eighth of a tiny one at most. Inside it
+rows can be written and deleted even when no byte is free.
+"""
+
+
+def kept_log_bytes(folder: Path) -> int:
+    """That, for this volume; without an answer of the kernel the full size."""
+    with contextlib.suppress(OSError):
+        return min(KEPT_LOG_BYTES, volume.size_bytes(folder) // 8)
+    return KEPT_LOG_BYTES
 
 
 class Ballast:
     """`<database>.ballast`. Its methods never raise: without it the store works all the same."""
 
-    def __init__(self, database: Path, size_bytes: int = BALLAST_BYTES) -> None:
-        self.size_bytes = size_bytes
+    def __init__(self, database: Path) -> None:
         self._path = database.with_name(database.name + ".ballast")
+
+    @property
+    def size_bytes(self) -> int:
+        """A quarter more than the log: all of that may have to be copied into the database."""
+        return kept_log_bytes(self._path.parent) * 5 // 4
 
     def is_held(self) -> bool:
         """Whether it is there, whole."""

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 DELETE_ROWS: Final = 100
 """Rows per transaction: with the longest texts still within the kept write-ahead log."""
 
+DELETE_ROWS_TIGHT: Final = 20
+"""The same while the volume may be full: the log may not be empty."""
+
 VACUUM_PAGES: Final = 100
 RETRY_S: Final = 10.0
 """Wait after a pass that the database was not fit for."""
@@ -68,15 +71,19 @@ class Janitor:
 
         Returns None, or the wait until the next try when the database was not fit for it.
         """
+        return self._unless_unfit(self._clean_up)
+
+    def checkpoint(self) -> float | None:
+        """Copies the write-ahead log into the database; restarts a log that has grown too long."""
+        is_long = self._wal_bytes() > self._wal_max_bytes
+        job = partial(maintenance.checkpoint, restart=is_long)
+        return self._unless_unfit(lambda: self._write(job))
+
+    def _unless_unfit(self, job: Callable[[], Any]) -> float | None:
         if not self._store.generation:
             return None  # not opened yet: opening asks for a pass
         try:
-            repair.save_rows(self._store, self._step, self._report)
-            repair.look_for_damage(self._store, self._step)
-            self._delete_aged()
-            self._delete_above("size", self._max_db_bytes)
-            self._make_room_on_volume()
-            self._write(partial(retention.trim_push_log, keep=PUSH_LOG_ROWS))
+            job()
         except _Ended:
             return None
         except Exception as error:
@@ -86,16 +93,13 @@ class Janitor:
             return RETRY_S
         return None
 
-    def checkpoint(self) -> float | None:
-        """Copies the write-ahead log into the database; restarts a log that has grown too long."""
-        if not self._store.generation:
-            return None
-        is_long = self._wal_bytes() > self._wal_max_bytes
-        try:
-            self._write(partial(maintenance.checkpoint, restart=is_long))
-        except StoreError:
-            return RETRY_S
-        return None
+    def _clean_up(self) -> None:
+        repair.save_rows(self._store, self._step, self._report)
+        repair.look_for_damage(self._store, self._step)
+        self._delete_aged()
+        self._delete_above("size", self._max_db_bytes)
+        self._make_room_on_volume()
+        self._write(partial(retention.trim_push_log, keep=PUSH_LOG_ROWS))
 
     def end(self) -> None:
         """A pass that runs ends at its next step, those to come do nothing. Any thread."""
@@ -158,13 +162,15 @@ class Janitor:
             self._volume_is_tight = False
             self._give_back()
             return
-        self._give_back(keep_bytes=maintenance.ROOM_BYTES)
+        self._give_back(keep_bytes=maintenance.room_bytes(self._store))
         store_file.remove_quarantined(self._store.path)
         excess = self._volume_excess_bytes()
         if excess:
             self._delete_above("volume", max(self._min_db_bytes, self._in_use_bytes() - excess))
-            self._give_back(keep_bytes=maintenance.ROOM_BYTES)
-        self._volume_is_tight = self._volume_excess_bytes() > 0
+            self._give_back(keep_bytes=maintenance.room_bytes(self._store))
+        self._volume_is_tight = (
+            self._volume_excess_bytes() > 0 and self._in_use_bytes() <= self._min_db_bytes
+        )
 
     def _volume_excess_bytes(self) -> int:
         return volume.bytes_above(self._store.path.parent, self._disk_max_percent)
@@ -172,7 +178,8 @@ class Janitor:
     def _delete_above(self, reason: str, max_bytes: int) -> None:
         if self._in_use_bytes() <= max_bytes:
             return
-        doomed = retention.oldest_first(self._store, DELETE_ROWS)
+        size = DELETE_ROWS_TIGHT if reason == "volume" else DELETE_ROWS
+        doomed = retention.oldest_first(self._store, size)
         self._delete(doomed, reason, lambda: self._in_use_bytes() > max_bytes)
 
     def _delete(self, doomed: Iterable[Doomed], reason: str, is_needed: Callable[[], bool]) -> None:

@@ -1,5 +1,6 @@
 """The database's own housekeeping: free pages, write-ahead log, limits, damage (SQL)."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -7,9 +8,6 @@ import peewee
 
 from tracer import volume
 from tracer.store import Store
-
-ROOM_BYTES: Final = 1 << 20
-"""With less than this to write to, no event is taken: the next ones could not be stored."""
 
 RESTART_BUSY_MS: Final = 200
 """How long a reader may hold up a checkpoint, and with it the writer."""
@@ -43,12 +41,28 @@ def pages(database: peewee.SqliteDatabase) -> Pages:
     )
 
 
-def set_max_bytes(store: Store, max_bytes: int) -> None:
-    """The largest the database may grow to; SQLite keeps it for a connection only, and never below
-    its present size. The writer's.
+def limit_growth(store: Store) -> Pages:
+    """Sets how far the database may grow: to `max_bytes`, and without ballast not into the space
+    that deleting and checkpoints need. The size, with what may be added as `free`. The writer's.
+
+    A database that hits this limit can still delete, one that hits the end of the volume cannot.
+    SQLite keeps it for a connection only, and never below the present size. Raises OSError.
     """
-    page_bytes = _pragma(store.database, "page_size")
-    _pragma(store.database, f"max_page_count = {max(1, max_bytes // page_bytes)}")
+    size = pages(store.database)
+    if store.max_bytes is None:
+        growth = _pragma(store.database, "max_page_count") - size.total
+        return size._replace(free=size.free + growth)
+    growth = max(0, store.max_bytes // size.bytes_each - size.total)
+    if not store.ballast.is_held():
+        spare = volume.free_bytes(store.path.parent) - store.ballast.size_bytes
+        growth = min(growth, max(0, spare // size.bytes_each))
+    _pragma(store.database, f"max_page_count = {size.total + growth}")
+    return size._replace(free=size.free + growth)
+
+
+def room_bytes(store: Store) -> int:
+    """With less than this to write to, no event is taken: the next ones could not be stored."""
+    return store.ballast.size_bytes // 5
 
 
 def vacuum(store: Store, page_count: int) -> int:
@@ -58,6 +72,7 @@ def vacuum(store: Store, page_count: int) -> int:
     """
     # On Python 3.11 `execute` would free one page, whatever the number.
     store.database.connection().executescript(f"PRAGMA incremental_vacuum({page_count})")
+    limit_growth(store)
     return _pragma(store.database, "freelist_count")
 
 
@@ -83,12 +98,19 @@ def has_room(store: Store) -> bool:
     The writer's. Raises OSError.
     """
     store.ballast.take()
-    size = pages(store.database)
-    growth = (_pragma(store.database, "max_page_count") - size.total) * size.bytes_each
-    on_volume = volume.free_bytes(store.path.parent)
-    if not store.ballast.is_held():
-        on_volume -= store.ballast.size_bytes
-    return size.free * size.bytes_each + min(growth, max(0, on_volume)) >= ROOM_BYTES
+    left = limit_growth(store)
+    return left.free * left.bytes_each >= room_bytes(store)
+
+
+def drop_ballast(store: Store) -> None:
+    """The volume is full: uses the space of the ballast to empty the log. The writer's.
+
+    From now on the database does not grow, so that deleting stays possible.
+    """
+    store.ballast.release()
+    with contextlib.suppress(peewee.DatabaseError, OSError):
+        checkpoint(store, restart=False)
+        limit_growth(store)
 
 
 def faults(store: Store) -> Iterator[str | None]:

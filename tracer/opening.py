@@ -8,13 +8,9 @@ from urllib.parse import quote
 import peewee
 
 from tracer import schema, store_file
+from tracer.ballast import kept_log_bytes
 from tracer.errors import StoreCorrupt, StoreError
 from tracer.events import KINDS
-
-KEPT_WAL_BYTES: Final = 4 << 20
-"""What the write-ahead log keeps of the volume. Inside it rows can be written and deleted even when
-no byte is free; SQLite's own checkpoint comes at this size.
-"""
 
 BUSY_TIMEOUT_S: Final = 10
 CACHE_KIB: Final = 512
@@ -23,7 +19,6 @@ CACHED_STATEMENTS: Final = 32
 PRAGMAS: Final = {
     "auto_vacuum": 2,  # INCREMENTAL; has no effect once journal_mode was set
     "journal_mode": "wal",
-    "journal_size_limit": KEPT_WAL_BYTES,
     "cache_size": -CACHE_KIB,
     "temp_store": 2,  # MEMORY: never a file beside the database
 }
@@ -67,7 +62,7 @@ def open_database(
         store_file.make_private(path)
         database.connect()
         schema.prepare(database)
-        store_file.reserve(path.with_name(path.name + "-wal"), KEPT_WAL_BYTES)
+        _keep_log(path, database)
         notices += _deviations(database, wanted)
         for kind in KINDS:  # damage shows when pages are read: read the newest ones
             database.execute_sql(
@@ -82,6 +77,15 @@ def open_database(
     except StoreError:
         database.close()
         raise
+
+
+def _keep_log(path: Path, database: peewee.SqliteDatabase) -> None:
+    """Gives the write-ahead log its space for good; SQLite's own checkpoint comes at that size."""
+    size = kept_log_bytes(path.parent)
+    (page_bytes,) = database.execute_sql("PRAGMA page_size").fetchone()
+    database.execute_sql(f"PRAGMA journal_size_limit = {size}")
+    database.execute_sql(f"PRAGMA wal_autocheckpoint = {size // page_bytes}")
+    store_file.reserve(path.with_name(path.name + "-wal"), size)
 
 
 def _deviations(database: peewee.SqliteDatabase, wanted: Mapping[str, Any]) -> Iterator[str]:

@@ -30,6 +30,7 @@ CLOSE_SHARE: Final = 0.2
 
 
 GROWTH_RATIO: Final = 1.25
+GROWTH_BYTES: Final = 4 << 20
 """How far the database may grow above `TRACE_MAX_DB_BYTES` until the janitor has come."""
 
 LEAST_STOP_S: Final = 0.2
@@ -48,7 +49,11 @@ class Service:
             max_bytes=settings.max_body_bytes,
             batch_size=settings.batch_size,
         )
-        self.store = Store(settings.db_path, synchronous=settings.synchronous)
+        self.store = Store(
+            settings.db_path,
+            synchronous=settings.synchronous,
+            max_bytes=round(settings.max_db_bytes * GROWTH_RATIO) + GROWTH_BYTES,
+        )
         self.decoders = {
             kind: EventDecoder(
                 kind, agent_id=settings.agent_id, max_text_bytes=settings.max_text_bytes
@@ -60,7 +65,6 @@ class Service:
             self.intake,
             window_s=settings.batch_window,
             report=self._report_notice,
-            max_db_bytes=round(settings.max_db_bytes * GROWTH_RATIO),
             ask_for_room=self._wake_janitor,
         )
         self.janitor = Janitor(

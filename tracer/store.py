@@ -46,8 +46,10 @@ class Store:
     anyone.
     """
 
-    def __init__(self, path: Path, *, synchronous: str) -> None:
+    def __init__(self, path: Path, *, synchronous: str, max_bytes: int | None = None) -> None:
         self.path = path
+        self.max_bytes = max_bytes
+        """The database grows no further, see `maintenance.limit_growth`; None: as SQLite likes."""
         self.row_counts: Mapping[str, int] = {}
         """The counters of rows as of the last commit. Replaced as a whole, never changed."""
         self.notices: list[str] = []

@@ -22,6 +22,11 @@ RETRY_OPEN_S: Final = 10.0
 RETRY_LOCKED_S: Final = 0.1
 """A predecessor that leaves, at a reload, holds the lock for moments."""
 RETRY_WRITE_S: Final = 0.5
+ASK_AGAIN_S: Final = 10.0
+"""Between two requests to the janitor while the database is full."""
+LOOK_AHEAD_S: Final = 1.0
+NEARLY_FULL: Final = 0.9
+"""Share of the limit at which room is asked for."""
 CLOSE_S: Final = 0.1
 """What `finish` keeps of its time for counting losses and closing."""
 JOB_TIMEOUT_S: Final = 30.0
@@ -58,7 +63,6 @@ class Writer:
         *,
         window_s: float,
         report: Callable[[str], None],
-        max_db_bytes: int | None = None,
         ask_for_room: Callable[[], None] = lambda: None,
     ) -> None:
         self.database_status = "opening"
@@ -67,9 +71,10 @@ class Writer:
         self._intake = intake
         self._pace_s = min(COMMIT_PACE_S, window_s)
         self._report = report
-        self._max_db_bytes = max_db_bytes
         self._ask_for_room = ask_for_room
         self._is_full = False
+        self._asked_at = 0.0
+        self._looked_at = 0.0
         self._requests: deque[_Request] = deque()
         self._committed_at = 0.0
 
@@ -90,13 +95,15 @@ class Writer:
             )
             return self._open()
         try:
+            has_room = not self._is_full or self._look_for_room()
             if records:
                 self._commit(records)
+            if has_room:
+                self._note_success()
         except Exception as error:
             self._write_failed(error)
             return RETRY_WRITE_S
         else:
-            self._note_success()
             return None
         finally:
             # Also after a failure: a delete may be what makes room.
@@ -134,6 +141,7 @@ class Writer:
         for position, why in inserted.lost.items():
             log.error("SQLite refused the event %s: %s", records[position].trace_id, why)
         self._intake.settle(len(records), inserted.stored, inserted.lost)
+        self._look_ahead()
 
     def _serve(self, request: _Request) -> None:
         if request.is_cancelled:  # its thread was told that it failed
@@ -155,8 +163,7 @@ class Writer:
         except StoreError as error:
             self._refuse(str(error))
             return RETRY_OPEN_S
-        if self._max_db_bytes is not None:
-            maintenance.set_max_bytes(self._store, self._max_db_bytes)
+        maintenance.limit_growth(self._store)
         self._is_full = False
         self._set_status("ok")
         self._intake.admit()
@@ -176,13 +183,31 @@ class Writer:
         self._distrust_after(error)
 
     def _note_success(self) -> None:
-        """After a full volume: one commit may have used up the ballast, so look for more room."""
         if self._is_full:
-            if not maintenance.has_room(self._store):
-                return
             self._is_full = False
             self._intake.admit()
         self._set_status("ok")
+
+    def _look_for_room(self) -> bool:
+        """While there is none, events already taken may still be stored, new ones are refused."""
+        if maintenance.has_room(self._store):
+            return True
+        if time.monotonic() - self._asked_at > ASK_AGAIN_S:
+            self._ask()
+        return False
+
+    def _look_ahead(self) -> None:
+        """Has room made before the limit is reached and events have to be refused."""
+        max_bytes = self._store.max_bytes
+        if max_bytes is not None and self._committed_at - self._looked_at > LOOK_AHEAD_S:
+            self._looked_at = self._committed_at
+            in_use_bytes = maintenance.pages(self._store.database).in_use_bytes
+            if in_use_bytes > NEARLY_FULL * max_bytes:
+                self._ask()
+
+    def _ask(self) -> None:
+        self._asked_at = time.monotonic()
+        self._ask_for_room()
 
     def _distrust_after(self, error: Exception) -> None:
         """After an I/O error the connection is not trusted again, after damage the file. Without
@@ -191,10 +216,10 @@ class Writer:
         """
         if store_file.is_no_space(error):
             self._refuse(store_file.explain(self._store.path, error))
-            self._store.ballast.release()
             if not self._is_full:
                 self._is_full = True
-                self._ask_for_room()
+                maintenance.drop_ballast(self._store)
+                self._ask()
         if store_file.is_corruption(error):
             self._store.close_damaged(store_file.explain(self._store.path, error))
         elif any("IOERR" in name for name in store_file.error_names(error)):
