@@ -180,9 +180,12 @@ def explain(path: Path, error: BaseException) -> str:
         return _explain_no_space(path)
     if "SQLITE_BUSY" in names:
         return f"{path} is locked by another program"
+    if getattr(error, "errno", None) == errno.EROFS:
+        return f"the volume of {path} is mounted read-only"
     cause = _look_at(path)
-    if cause is None and names and names[0].startswith("SQLITE_IOERR"):
-        return f"the volume of {path} fails to read or write ({names[0]})"
+    failed = next((name for name in names if name.startswith("SQLITE_IOERR")), None)
+    if cause is None and failed is not None:
+        return f"the volume of {path} fails to read or write ({failed})"
     return cause or f"{path}: {error}"
 
 

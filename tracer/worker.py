@@ -89,13 +89,17 @@ class Worker:
         )
 
     def _run(self) -> None:
+        was_interrupted = False
         while not self._stopping.is_set():
             try:
+                if was_interrupted:
+                    was_interrupted = False
+                    self._stopping.wait(AFTER_FAILURE_S)
                 self._run_due()
             except BaseException:  # the end of a thread is for `stop` to ask for
+                was_interrupted = True
                 self.failures += 1
                 log.exception("%s was interrupted", self.name)
-                self._stopping.wait(AFTER_FAILURE_S)
         if self._at_stop is not None:
             try:
                 self._at_stop(self._stop_by or time.monotonic())
