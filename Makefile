@@ -5,7 +5,7 @@ BIN := .venv/bin
 export TRACE_DB_PATH ?= $(CURDIR)/openclaw-trace.db
 
 help:  ## print this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 run: .venv/runtime  ## set everything up and run the sidecar on a local database
 	@echo "openclaw-trace: database $(TRACE_DB_PATH)" >&2
@@ -35,6 +35,9 @@ docs: .venv/dev  ## write the generated tables into README.md and config/trace.e
 bench: .venv/dev  ## speed and memory beside a bare Falcon application
 	$(BIN)/python -m bench
 
+bench-scale: .venv/dev  ## the same for a database of 1,000,000 rows and 1 GB
+	$(BIN)/python -m bench.scale
+
 lock: .venv/dev  ## resolve the bounds of pyproject.toml anew
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
@@ -58,4 +61,4 @@ clean:  ## remove what the other targets made, not the database
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@ .venv/runtime
 
-.PHONY: help run test chaos check fix docs bench lock clean
+.PHONY: help run test chaos check fix docs bench bench-scale lock clean
