@@ -14,6 +14,7 @@ from typing import Any, Final
 from tracer import age_clock, maintenance, repair, retention, store_file, volume
 from tracer.age_clock import ClockState
 from tracer.errors import StoreError
+from tracer.ledger import Deletion
 from tracer.retention import Doomed
 from tracer.store import Store
 from tracer.timestamps import now_ms
@@ -97,7 +98,7 @@ class Janitor:
         repair.save_rows(self._store, self._step, self._report)
         repair.look_for_damage(self._store, self._step)
         self._delete_aged()
-        self._delete_above("size", self._max_db_bytes)
+        self._delete_above(Deletion.SIZE, self._max_db_bytes)
         self._make_room_on_volume()
         self._write(partial(retention.trim_push_log, keep=PUSH_LOG_ROWS))
 
@@ -138,7 +139,7 @@ class Janitor:
             only_finished=self._keeps_unpushed,
             size=DELETE_ROWS,
         )
-        self._delete(aged, "age", lambda: True)
+        self._delete(aged, Deletion.AGE, lambda: True)
 
     def _read_clock(self, now: int) -> ClockState:
         if self._clock is None or self._generation != self._store.generation:
@@ -166,7 +167,9 @@ class Janitor:
         store_file.remove_quarantined(self._store.path)
         excess = self._volume_excess_bytes()
         if excess:
-            self._delete_above("volume", max(self._min_db_bytes, self._in_use_bytes() - excess))
+            self._delete_above(
+                Deletion.VOLUME, max(self._min_db_bytes, self._in_use_bytes() - excess)
+            )
             self._give_back(keep_bytes=maintenance.room_bytes(self._store))
         self._volume_is_tight = (
             self._volume_excess_bytes() > 0 and self._in_use_bytes() <= self._min_db_bytes
@@ -175,14 +178,16 @@ class Janitor:
     def _volume_excess_bytes(self) -> int:
         return volume.bytes_above(self._store.path.parent, self._disk_max_percent)
 
-    def _delete_above(self, reason: str, max_bytes: int) -> None:
+    def _delete_above(self, reason: Deletion, max_bytes: int) -> None:
         if self._in_use_bytes() <= max_bytes:
             return
-        size = DELETE_ROWS_TIGHT if reason == "volume" else DELETE_ROWS
+        size = DELETE_ROWS_TIGHT if reason is Deletion.VOLUME else DELETE_ROWS
         doomed = retention.oldest_first(self._store, size)
         self._delete(doomed, reason, lambda: self._in_use_bytes() > max_bytes)
 
-    def _delete(self, doomed: Iterable[Doomed], reason: str, is_needed: Callable[[], bool]) -> None:
+    def _delete(
+        self, doomed: Iterable[Doomed], reason: Deletion, is_needed: Callable[[], bool]
+    ) -> None:
         deleted = 0
         for rows in doomed:
             if not is_needed():

@@ -12,6 +12,7 @@ import peewee
 from tracer import schema
 from tracer.age_clock import ClockState
 from tracer.events import KINDS, Event
+from tracer.ledger import Deletion
 from tracer.statements import LAST_ID
 from tracer.store import Store
 
@@ -146,7 +147,7 @@ def _arrivals(
     return rows
 
 
-def delete(store: Store, doomed: Doomed, reason: str) -> int:
+def delete(store: Store, doomed: Doomed, reason: Deletion) -> int:
     """Deletes and counts in one transaction: by reason, and by table and reason; how many.
 
     The writer's. What was never pushed counts as `<reason>_unpushed`.

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tracer.events import KINDS, Event
+from tracer.ledger import Deletion
 from tracer.opening import read_only
 from tracer.store import Store
 
@@ -84,15 +85,13 @@ def finish(store: Store, lost: Counter[str]) -> None:
     """Notes that all was tried, and the rows that could not be read: stored once, and deleted by
     the damage.
     """
-    finished = lost["pushed"] + lost["refused"]
+    finished, why = lost["pushed"] + lost["refused"], f"deleted.{Deletion.DAMAGE}"
     with store.counting() as changes:
         changes["to_salvage"] = -store.row_counts.get("to_salvage", 0)
         if finished:
-            changes.update({"stored": finished, "deleted.damage": finished})
+            changes.update({"stored": finished, why: finished})
         if lost["unpushed"]:
-            changes.update(
-                {"stored": lost["unpushed"], "deleted.damage_unpushed": lost["unpushed"]}
-            )
+            changes.update({"stored": lost["unpushed"], f"{why}_unpushed": lost["unpushed"]})
     store.quarantined = None
 
 

@@ -10,6 +10,7 @@ from tracer import janitor as janitor_module
 from tracer.errors import StoreError
 from tracer.events import KINDS, CustomEvent, ErrorEvent, LlmTrace
 from tracer.janitor import DAY_MS, RETRY_S, Janitor
+from tracer.ledger import Deletion
 from tracer.rows import PushAttempt
 
 NOW = 1_800_000_000_000
@@ -241,10 +242,10 @@ def test_deletions_of_unpushed_rows_are_told_once(store, decoders):
     fill(store, decoders, CustomEvent, 10, NOW)
     push_all(store, CustomEvent, 1, 2)
     assert retention.unreported(store.row_counts) == {}
-    retention.delete(store, retention.Doomed(CustomEvent, 1, 5, False), "size")
+    retention.delete(store, retention.Doomed(CustomEvent, 1, 5, False), Deletion.SIZE)
     told = retention.unreported(store.row_counts)
     assert told == {"size_unpushed": 3}
-    retention.delete(store, retention.Doomed(CustomEvent, 6, 6, False), "size")
+    retention.delete(store, retention.Doomed(CustomEvent, 6, 6, False), Deletion.SIZE)
     attempt = PushAttempt("b", 1, "success", 200, 1, 1, 1, 1, None)
     store.mark_pushed({CustomEvent: (7, 7)}, attempt, store.generation, told)
     assert retention.unreported(store.row_counts) == {"size_unpushed": 1}
