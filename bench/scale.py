@@ -16,7 +16,7 @@ from tracer.events import LlmTrace
 from tracer.store import Store
 
 DAY_MS = 86_400_000
-ROUNDS, BATCHES = 15, 40
+ROUNDS, BATCHES = 15, 20
 OLD_SHARE = 0.1
 
 
@@ -75,11 +75,11 @@ def delete_beside_load(folder, old, seconds):
 
         watching = threading.Thread(target=watch)
         watching.start()
-        _, first = load.run(server.port, load.SINGLE, total=50 * seconds, connections=2, per_s=50)
+        latencies = []
         while not done_after and time.perf_counter() - started < 120:
-            _, more = load.run(server.port, load.SINGLE, total=250, connections=2, per_s=50)
-            first += more
-        latencies = sorted(first)
+            _, more = load.run(server.port, load.SINGLE, total=25, connections=2, per_s=50)
+            latencies += more
+        latencies.sort()
         _, calm = load.run(server.port, load.SINGLE, total=50 * seconds, connections=2, per_s=50)
         stop.set()
         watching.join()

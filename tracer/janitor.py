@@ -6,6 +6,7 @@ between.
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -28,6 +29,7 @@ DELETE_ROWS_TIGHT: Final = 20
 """The same while the volume may be full: the log may not be empty."""
 
 VACUUM_PAGES: Final = 100
+LONGEST_REST_S: Final = 0.05
 RETRY_S: Final = 10.0
 """Wait after a pass that the database was not fit for."""
 
@@ -62,7 +64,7 @@ class Janitor:
         self._disk_max_percent = disk_max_percent
         self._wal_max_bytes = wal_max_bytes
         self._report = report
-        self._is_ending = False
+        self._ending = threading.Event()
         self._clock: ClockState | None = None
         self._generation = 0
         self._volume_is_tight = False
@@ -104,7 +106,7 @@ class Janitor:
 
     def end(self) -> None:
         """A pass that runs ends at its next step, those to come do nothing. Any thread."""
-        self._is_ending = True
+        self._ending.set()
 
     def warnings(self) -> Iterator[str]:
         """What the owner should know. Any thread."""
@@ -212,10 +214,13 @@ class Janitor:
         self._step(partial(maintenance.checkpoint, restart=False))
 
     def _step(self, job: Callable[[Store], Any]) -> Any:
-        """One write; events that wait are written before the next."""
-        if self._is_ending:
+        """One write, and a rest as long: requests need the interpreter and the disk as well."""
+        if self._ending.is_set():
             raise _Ended
-        return self._write(job)
+        began = time.monotonic()
+        result = self._write(job)
+        self._ending.wait(min(LONGEST_REST_S, time.monotonic() - began))
+        return result
 
     def _in_use_bytes(self) -> int:
         return self._pages().in_use_bytes

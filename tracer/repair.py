@@ -9,7 +9,7 @@ from typing import Any
 
 import peewee
 
-from tracer import maintenance, salvage, store_file
+from tracer import maintenance, store_file
 from tracer.store import Store
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,8 @@ def save_rows(store: Store, step: Step, report: Callable[[str], None]) -> None:
     aside = store.quarantined
     if aside is None:
         return
+    from tracer import salvage  # needed once in a lifetime
+
     had, saved = salvage.counted_rows(aside), Counter[str]()
     for chunk in salvage.chunks(aside):
         saved += step(partial(salvage.store_chunk, chunk=chunk))

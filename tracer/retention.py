@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 
 import peewee
 
-from tracer import schema
 from tracer.age_clock import ClockState
 from tracer.events import KINDS, Event
 from tracer.ledger import Deletion
@@ -27,6 +26,7 @@ _EVICTION_ORDER: Final = (
 
 CLOCK_SKEW_MS: Final = 60_000
 _WALK_ROWS: Final = 1000
+_CLOCK_COLUMNS: Final = ", ".join(ClockState._fields)
 _FINISHED: Final = "(pushed_at IS NOT NULL OR push_error IS NOT NULL)"
 
 
@@ -185,17 +185,15 @@ def trim_push_log(store: Store, keep: int) -> int:
 def load_clock(store: Store) -> ClockState | None:
     """As last saved; None in a new database. Any thread."""
     with store.reading() as reader:
-        row = reader.execute_sql(
-            "SELECT boot_id, uptime_ms, wall_at, age_at, held_ms FROM clock"
-        ).fetchone()
+        row = reader.execute_sql(f"SELECT {_CLOCK_COLUMNS} FROM clock").fetchone()
     return None if row is None else ClockState(*row)
 
 
 def save_clock(store: Store, state: ClockState) -> None:
     """The writer's."""
     with store.counting():
-        schema.Clock.insert({"id": 1, **state._asdict()}).on_conflict("REPLACE").execute(
-            store.database
+        store.database.execute_sql(
+            f"INSERT OR REPLACE INTO clock (id, {_CLOCK_COLUMNS}) VALUES (1, ?, ?, ?, ?, ?)", state
         )
 
 

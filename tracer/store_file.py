@@ -6,7 +6,6 @@ Never opens the database file while SQLite has it open: closing it would drop SQ
 import contextlib
 import errno
 import fcntl
-import glob
 import os
 import stat
 import time
@@ -145,7 +144,8 @@ def find_quarantined(path: Path) -> Path | None:
 
 
 def _quarantined_files(path: Path) -> Iterator[Path]:
-    return path.parent.glob(f"{glob.escape(path.name)}.corrupt-*")
+    prefix = f"{path.name}.corrupt-"
+    return (file for file in path.parent.iterdir() if file.name.startswith(prefix))
 
 
 def error_names(error: BaseException) -> Iterator[str]:
