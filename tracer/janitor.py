@@ -68,6 +68,7 @@ class Janitor:
         self._clock: ClockState | None = None
         self._generation = 0
         self._volume_is_tight = False
+        self._log_is_held = False
 
     def run_once(self) -> float | None:
         """One pass. Blocks as long as it takes, a few seconds for 100,000 rows.
@@ -78,9 +79,12 @@ class Janitor:
 
     def checkpoint(self) -> float | None:
         """Copies the write-ahead log into the database; restarts a log that has grown too long."""
+        return self._unless_unfit(self._checkpoint)
+
+    def _checkpoint(self) -> None:
         is_long = self._wal_bytes() > self._wal_max_bytes
-        job = partial(maintenance.checkpoint, restart=is_long)
-        return self._unless_unfit(lambda: self._write(job))
+        done = self._write(partial(maintenance.checkpoint, restart=is_long))
+        self._log_is_held = is_long and done.is_busy
 
     def _unless_unfit(self, job: Callable[[], Any]) -> float | None:
         if not self._store.generation:
@@ -90,15 +94,23 @@ class Janitor:
         except _Ended:
             return None
         except Exception as error:
-            if not (isinstance(error, StoreError) or store_file.is_no_space(error)):
+            if store_file.is_corruption(error):
+                repair.give_up(self._store, self._write, str(error))
+            elif not (isinstance(error, StoreError) or store_file.is_no_space(error)):
                 raise
             log.warning("clean-up: %s", store_file.explain(self._store.path, error))
             return RETRY_S
         return None
 
     def _clean_up(self) -> None:
-        repair.save_rows(self._store, self._step, self._report)
+        try:
+            repair.save_rows(self._store, self._step, self._report)
+        except Exception as error:
+            if not store_file.is_no_space(error):
+                raise  # else make room first
         repair.look_for_damage(self._store, self._step)
+        if self._wal_bytes() > self._wal_max_bytes:
+            self._checkpoint()
         self._delete_aged()
         self._delete_above(Deletion.SIZE, self._max_db_bytes)
         self._make_room_on_volume()
@@ -112,7 +124,7 @@ class Janitor:
         """What the owner should know. Any thread."""
         if not self._store.is_checked:
             yield "the database was not closed properly: looking for damage in the background"
-        if self._wal_bytes() > self._wal_max_bytes:
+        if self._log_is_held:
             yield (
                 f"the write-ahead log has grown to {self._wal_bytes() >> 20} MB: "
                 "another program reads the database and does not end"
@@ -190,11 +202,12 @@ class Janitor:
     def _delete(
         self, doomed: Iterable[Doomed], reason: Deletion, is_needed: Callable[[], bool]
     ) -> None:
-        deleted = 0
+        deleted, generation = 0, self._store.generation
         for rows in doomed:
             if not is_needed():
                 break
-            deleted += self._step(partial(retention.delete, doomed=rows, reason=reason))
+            job = partial(retention.delete, doomed=rows, reason=reason, generation=generation)
+            deleted += self._step(job)
         if deleted:
             log.info("clean-up: %d rows deleted, reason %s", deleted, reason)
 

@@ -49,7 +49,11 @@ def connections(
 
 
 def open_database(
-    path: Path, database: peewee.SqliteDatabase, wanted: Mapping[str, Any], notices: list[str]
+    path: Path,
+    database: peewee.SqliteDatabase,
+    wanted: Mapping[str, Any],
+    notices: list[str],
+    max_log_bytes: int | None,
 ) -> dict[str, int]:
     """Connects `database`, creates or migrates its tables; the persistent counters.
 
@@ -62,7 +66,7 @@ def open_database(
         store_file.make_private(path)
         database.connect()
         schema.prepare(database)
-        _keep_log(path, database)
+        _keep_log(path, database, max_log_bytes)
         notices += _deviations(database, wanted)
         for kind in KINDS:  # damage shows when pages are read: read the newest ones
             database.execute_sql(
@@ -79,12 +83,13 @@ def open_database(
         raise
 
 
-def _keep_log(path: Path, database: peewee.SqliteDatabase) -> None:
+def _keep_log(path: Path, database: peewee.SqliteDatabase, max_bytes: int | None) -> None:
     """Gives the write-ahead log its space for good; SQLite's own checkpoint comes at that size."""
     size = kept_log_bytes(path.parent)
+    size = size if max_bytes is None else min(size, max_bytes)
     (page_bytes,) = database.execute_sql("PRAGMA page_size").fetchone()
     database.execute_sql(f"PRAGMA journal_size_limit = {size}")
-    database.execute_sql(f"PRAGMA wal_autocheckpoint = {size // page_bytes}")
+    database.execute_sql(f"PRAGMA wal_autocheckpoint = {max(1, size // page_bytes)}")
     store_file.reserve(path.with_name(path.name + "-wal"), size)
 
 

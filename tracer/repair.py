@@ -38,7 +38,18 @@ def look_for_damage(store: Store, step: Step) -> None:
     if damage is None:
         log.info("the database was not closed properly, and is whole")
     else:
-        step(lambda store: store.close_damaged(f"the database is damaged ({damage})"))
+        give_up(store, step, damage)
+
+
+def give_up(store: Store, write: Step, damage: str) -> None:
+    """Has a damaged database closed; the writer opens it anew, which moves it aside."""
+    generation = store.generation
+
+    def close(store: Store) -> None:
+        if store.generation == generation:
+            store.close_damaged(f"the database is damaged ({damage})")
+
+    write(close)
 
 
 def save_rows(store: Store, step: Step, report: Callable[[str], None]) -> None:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import peewee
 
 from tracer.age_clock import ClockState
+from tracer.errors import StoreError
 from tracer.events import KINDS, Event
 from tracer.ledger import Deletion
 from tracer.statements import LAST_ID
@@ -147,11 +148,14 @@ def _arrivals(
     return rows
 
 
-def delete(store: Store, doomed: Doomed, reason: Deletion) -> int:
+def delete(store: Store, doomed: Doomed, reason: Deletion, generation: int) -> int:
     """Deletes and counts in one transaction: by reason, and by table and reason; how many.
 
-    The writer's. What was never pushed counts as `<reason>_unpushed`.
+    The writer's. What was never pushed counts as `<reason>_unpushed`. Raises StoreError when the
+    database was opened again since `generation`: the ids may be those of other rows.
     """
+    if generation != store.generation:
+        raise StoreError("the database was opened anew, its rows may be others: not deleted")
     table = _table(doomed.kind)
     where = f"id BETWEEN ? AND ?{f' AND {_FINISHED}' if doomed.only_finished else ''}"
     ids = (doomed.first, doomed.last)

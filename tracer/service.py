@@ -33,6 +33,8 @@ GROWTH_RATIO: Final = 1.25
 GROWTH_BYTES: Final = 4 << 20
 """How far the database may grow above `TRACE_MAX_DB_BYTES` until the janitor has come."""
 
+MAX_NOTICES: Final = 20
+
 LEAST_STOP_S: Final = 0.2
 """To drain and close even when requests used up the whole budget."""
 
@@ -53,6 +55,7 @@ class Service:
             settings.db_path,
             synchronous=settings.synchronous,
             max_bytes=round(settings.max_db_bytes * GROWTH_RATIO) + GROWTH_BYTES,
+            max_log_bytes=settings.wal_max_bytes,
         )
         self.decoders = {
             kind: EventDecoder(
@@ -162,6 +165,7 @@ class Service:
         """Something of the database the owner should know: log and `/health`."""
         log.error("%s", notice)
         self._notices.append(notice)
+        del self._notices[:-MAX_NOTICES]
 
     def _report_notice(self, notice: str) -> None:
         """What the owner must know, however late: also an error event."""

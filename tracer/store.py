@@ -46,7 +46,14 @@ class Store:
     anyone.
     """
 
-    def __init__(self, path: Path, *, synchronous: str, max_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        synchronous: str,
+        max_bytes: int | None = None,
+        max_log_bytes: int | None = None,
+    ) -> None:
         self.path = path
         self.max_bytes = max_bytes
         """The database grows no further, see `maintenance.limit_growth`; None: as SQLite likes."""
@@ -62,6 +69,7 @@ class Store:
         """A damaged database that opening moved aside, whose rows were not yet taken over."""
         self.ballast = Ballast(path)
         self.wal_path = path.with_name(path.name + "-wal")
+        self._max_log_bytes = max_log_bytes
         self._damage: str | None = None
         self._file_ids: tuple[object, object] = (None, None)
         self._lock = store_file.InstanceLock(path)
@@ -93,7 +101,7 @@ class Store:
 
     def _open(self) -> None:
         self.row_counts = opening.open_database(
-            self.path, self._database, self._pragmas, self.notices
+            self.path, self._database, self._pragmas, self.notices, self._max_log_bytes
         )
         self.quarantined = None
         if self.row_counts.get("to_salvage"):

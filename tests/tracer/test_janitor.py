@@ -12,6 +12,7 @@ from tracer.events import KINDS, CustomEvent, ErrorEvent, LlmTrace
 from tracer.janitor import DAY_MS, RETRY_S, Janitor
 from tracer.ledger import Deletion
 from tracer.rows import PushAttempt
+from tracer.store import Store
 
 NOW = 1_800_000_000_000
 BIG = 1 << 40
@@ -242,10 +243,14 @@ def test_deletions_of_unpushed_rows_are_told_once(store, decoders):
     fill(store, decoders, CustomEvent, 10, NOW)
     push_all(store, CustomEvent, 1, 2)
     assert retention.unreported(store.row_counts) == {}
-    retention.delete(store, retention.Doomed(CustomEvent, 1, 5, False), Deletion.SIZE)
+    retention.delete(
+        store, retention.Doomed(CustomEvent, 1, 5, False), Deletion.SIZE, store.generation
+    )
     told = retention.unreported(store.row_counts)
     assert told == {"size_unpushed": 3}
-    retention.delete(store, retention.Doomed(CustomEvent, 6, 6, False), Deletion.SIZE)
+    retention.delete(
+        store, retention.Doomed(CustomEvent, 6, 6, False), Deletion.SIZE, store.generation
+    )
     attempt = PushAttempt("b", 1, "success", 200, 1, 1, 1, 1, None)
     store.mark_pushed({CustomEvent: (7, 7)}, attempt, store.generation, told)
     assert retention.unreported(store.row_counts) == {"size_unpushed": 1}
@@ -305,3 +310,32 @@ def test_a_log_that_grew_beside_a_reader_is_cut_once_it_ends(make, store, decode
 
 def in_use(store):
     return maintenance.pages(store.database).in_use_bytes
+
+
+def test_rows_chosen_before_a_reopening_are_not_deleted(store, decoders):
+    fill(store, decoders, CustomEvent, 5, NOW)
+    doomed = retention.Doomed(CustomEvent, 1, 5, False)
+    with pytest.raises(StoreError, match="opened anew"):
+        retention.delete(store, doomed, Deletion.AGE, store.generation - 1)
+    assert len(ids(store, CustomEvent)) == 5
+
+
+def test_damage_met_by_a_pass_has_the_database_opened_anew(make, store, decoders, monkeypatch):
+    def damaged(*_, **__):
+        error = sqlite3.DatabaseError("malformed")
+        error.sqlite_errorname = "SQLITE_CORRUPT"
+        raise error
+
+    monkeypatch.setattr(retention, "aged", damaged)
+    assert make().run_once() == RETRY_S
+    assert not store.is_open
+    store.open()
+    assert "moved aside" in store.notices[0]
+
+
+def test_a_small_limit_of_the_log_holds_for_what_is_kept_too(tmp_path, decoders):
+    store = Store(tmp_path / "small.db", synchronous="full", max_log_bytes=200_000)
+    store.open()
+    fill(store, decoders, LlmTrace, 1000, NOW, size=1000)
+    assert store_file.size_bytes(store.path, "-wal") < 600_000
+    store.close()

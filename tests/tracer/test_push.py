@@ -3,8 +3,9 @@ from collections import Counter
 
 import pytest
 
+from tracer import retention
 from tracer.events import CustomEvent, ErrorEvent, LlmTrace
-from tracer.ledger import Ledger, Loss
+from tracer.ledger import Deletion, Ledger, Loss
 from tracer.push import Push
 from tracer.remote import Remote
 
@@ -167,3 +168,17 @@ def test_past_its_deadline_a_pass_sends_nothing_more(push, store, remote, fill):
     push.run_once(by=0)
     assert remote.headers == []
     assert store.row_counts["unpushed"] == 3
+
+
+def test_deleted_rows_are_told_with_the_next_confirmed_batch(push, store, remote, fill):
+    fill(10)
+    doomed = retention.Doomed(LlmTrace, 1, 4, False)
+    retention.delete(store, doomed, Deletion.SIZE, store.generation)
+    remote.answer = 503
+    push.run_once()
+    remote.answer = 200
+    push.run_once()
+    assert remote.batches[0]["dropped"] == {"size_unpushed": 4}
+    fill(1)
+    push.run_once()
+    assert remote.batches[-1]["dropped"] == {}
