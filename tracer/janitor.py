@@ -207,7 +207,10 @@ class Janitor:
             if not is_needed():
                 break
             job = partial(retention.delete, doomed=rows, reason=reason, generation=generation)
-            deleted += self._step(job)
+            count = self._step(job)
+            deleted += count
+            if not count and reason is not Deletion.AGE:
+                break  # the same rows would come again; an aged range may have gaps
         if deleted:
             log.info("clean-up: %d rows deleted, reason %s", deleted, reason)
 
