@@ -192,7 +192,7 @@ def explain(path: Path, error: BaseException) -> str:
 def _explain_no_space(path: Path) -> str:
     try:
         if volume.free_bytes(path.parent) > volume.LITTLE_SPACE_BYTES:
-            return f"{path} has reached its largest size, no space until old rows are deleted"
+            return f"{path} has reached its largest size, no space until old rows have gone"
     except OSError:
         pass
     return f"no space left on the volume of {path}"

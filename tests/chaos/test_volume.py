@@ -64,8 +64,8 @@ def test_we_fill_the_volume_and_go_on_by_deleting_the_oldest(volume, figure):
         Load(server.port, per_s=1500, size=16000) as load,
     ):
         server.database = volume / "trace.db"
-        enough = amount(6000, 30000)
-        wait_until(lambda: len(load.promised) > enough, 120)
+        enough = amount(6000, 15000)
+        wait_until(lambda: len(load.promised) > enough, 300)
         assert_kept(server, load, figure)
         deleted = server.health()["events"]["rows"]["deleted"]
         assert deleted["volume_unpushed"] > 1000
@@ -77,7 +77,7 @@ def test_we_reach_our_own_limit_and_go_on_by_deleting_the_oldest(tmp_path, figur
         Load(server.port, per_s=1000, size=8000) as load,
     ):
         enough = amount(2000, 10000)
-        wait_until(lambda: len(load.promised) > enough, 60)
+        wait_until(lambda: len(load.promised) > enough, 300)
         size_mb = server.database.stat().st_size / 2**20
         assert size_mb < 9.5
         assert_kept(server, load, figure, file_mb=size_mb)
