@@ -5,7 +5,7 @@ BIN := .venv/bin
 export TRACE_DB_PATH ?= $(CURDIR)/openclaw-trace.db
 
 help:  ## print this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 run: .venv/runtime  ## set everything up and run the sidecar on a local database
 	@echo "openclaw-trace: database $(TRACE_DB_PATH)" >&2
@@ -13,6 +13,10 @@ run: .venv/runtime  ## set everything up and run the sidecar on a local database
 
 test: .venv/dev  ## set everything up and run the tests
 	$(BIN)/python -m pytest
+
+chaos: .venv/dev  ## the fault tests at full length, each with its figure; as root with strace for all of them
+	-@$(BIN)/pip install --quiet --disable-pip-version-check libfaketime==3.0.1
+	CHAOS=long $(BIN)/python -m pytest -m fault -n 0 -v
 
 check: .venv/dev  ## format, lint, types, floors, all tests
 	$(BIN)/ruff format --check .
@@ -39,8 +43,8 @@ prices: .venv/dev  ## the newest model prices into config/prices.json
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade-package genai-prices --extra dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m tests.prices
-chaos: .venv/dev  ## kills, outages and broken networks, for minutes; prints what was measured
-	$(BIN)/python -m pytest tests/chaos -n 0 -s
+bench-scale: .venv/dev  ## the same for a database of 1,000,000 rows and 1 GB
+	$(BIN)/python -m bench.scale
 
 lock: .venv/dev  ## resolve the bounds of pyproject.toml anew
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
@@ -65,4 +69,4 @@ clean:  ## remove what the other targets made, not the database
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@ .venv/runtime
 
-.PHONY: help run test check fix docs bench chaos fuzz prices lock clean
+.PHONY: help run test chaos check fix docs bench bench-scale fuzz prices lock clean

@@ -1,5 +1,7 @@
 """Fixtures that more than one room needs."""
 
+import json
+
 import hypothesis
 import pytest
 
@@ -12,6 +14,26 @@ from tracer.store import Store
 # How long an example takes says something of the machine, nothing of the code.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
+FIGURES = "figures"
+
+
+@pytest.fixture
+def figure(record_property):
+    """Keeps what a fault test measured; shown after the run."""
+    return lambda **values: record_property(FIGURES, values)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One JSON line for each fault."""
+    lines = [
+        json.dumps({"fault": report.nodeid.partition("::test_")[2], **values})
+        for report in terminalreporter.stats.get("passed", [])
+        for name, values in report.user_properties
+        if name == FIGURES
+    ]
+    if lines:
+        terminalreporter.section("figures of the fault tests")
+        terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from config.settings import OLDER_SPELLINGS, declared
 from tests.support.gunicorn import PROJECT
 from tracer.events import KINDS, Event
 from tracer.fields import Amount, Choice, Count, Text, Timestamp
-from tracer.ledger import Loss, Rejection
+from tracer.ledger import Deletion, Loss, Rejection
 
 
 def settings_table():
@@ -86,7 +86,11 @@ def _type(field):
 def reasons_list():
     rejected = ", ".join(f"`{reason}`" for reason in Rejection)
     lost = ", ".join(f"`{reason}`" for reason in Loss)
-    return f"Reasons for `rejected`: {rejected}. Reasons for `lost`: {lost}."
+    deleted = ", ".join(f"`{reason}`" for reason in Deletion)
+    return (
+        f"Reasons for `rejected`: {rejected}. Reasons for `lost`: {lost}. Reasons for `deleted`: "
+        f"{deleted}, each also with `_unpushed` for rows that no remote had."
+    )
 
 
 def env_example():

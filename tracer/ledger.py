@@ -39,6 +39,17 @@ class Loss(StrEnum):
     SHUTDOWN = "shutdown"  # still queued when the time to stop ran out
 
 
+class Deletion(StrEnum):
+    """Why a stored row was deleted; with `_unpushed` behind it when no remote had it. The closed
+    list.
+    """
+
+    AGE = "age"  # older than TRACE_RETENTION_DAYS
+    SIZE = "size"  # the database was above TRACE_MAX_DB_BYTES
+    VOLUME = "volume"  # the volume was above TRACE_DISK_MAX_PERCENT
+    DAMAGE = "damage"  # on pages that could not be read
+
+
 class EventCounts(TypedDict):
     """One consistent reading of the ledger."""
 

@@ -17,9 +17,6 @@ from tracer.errors import StoreError
 from tracer.events import KINDS, Event
 from tracer.rows import IdRanges, Intent, PushAttempt, UnpushedRow
 
-MAX_LOG_ROWS: Final = 10_000
-"""`push_log` keeps this many: a remote that is down for months must not fill the volume."""
-
 MAX_REASON_CHARS: Final = 500
 
 Counting = Callable[[], AbstractContextManager[Counter[str]]]
@@ -154,10 +151,7 @@ class Outbox:
         return int(query.where(*_unpushed(kind, ids), *which).execute(self._database))
 
     def _log(self, attempt: PushAttempt) -> None:
-        row_id = schema.PushLog.insert(attempt._asdict()).execute(self._database)
-        schema.PushLog.delete().where(schema.PushLog.id <= row_id - MAX_LOG_ROWS).execute(
-            self._database
-        )
+        schema.PushLog.insert(attempt._asdict()).execute(self._database)
 
 
 def all_of(kinds: Iterable[type[Event]]) -> IdRanges:

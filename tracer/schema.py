@@ -16,7 +16,7 @@ from tracer.events import KINDS
 APPLICATION_ID: Final = 0x0C1A_77AC
 """Says in the header of the file whose it is, so that nobody else's database gets our tables."""
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 _SYSTEM_METRICS: Final = """
 cpu_percent N cpu_user_percent N cpu_system_percent N cpu_idle_percent N cpu_steal_percent N
@@ -61,13 +61,6 @@ def _add_push_intent(database: peewee.Database) -> None:
         '"sent_at" INTEGER NOT NULL, "attempt" INTEGER NOT NULL, "ranges" TEXT NOT NULL, '
         '"dropped" TEXT NOT NULL)'
     )
-
-
-_STEPS: Final[dict[int, Callable[[peewee.Database], None]]] = {
-    1: _add_metrics,
-    2: _add_push_intent,
-}
-"""`_STEPS[n]` turns version n into n + 1."""
 
 
 class PushLog(peewee.Model):
@@ -116,7 +109,41 @@ class RowCount(peewee.Model):
         without_rowid = True
 
 
-TABLES: Final[tuple[type[peewee.Model], ...]] = (*KINDS, PushLog, PushIntent, RowCount)
+class Clock(peewee.Model):
+    """`age_clock.ClockState`, in one row."""
+
+    id = peewee.IntegerField(primary_key=True)
+    boot_id = peewee.TextField()
+    uptime_ms = peewee.IntegerField()
+    wall_at = peewee.IntegerField()
+    age_at = peewee.IntegerField()
+    held_ms = peewee.IntegerField()
+
+    class Meta:
+        table_name = "clock"
+
+
+TABLES: Final[tuple[type[peewee.Model], ...]] = (
+    *KINDS,
+    PushLog,
+    PushIntent,
+    RowCount,
+    Clock,
+)
+
+
+def _add_clock(database: peewee.Database) -> None:
+    """3 → 4: the time by which rows grow old."""
+    with database.bind_ctx([Clock], bind_refs=False, bind_backrefs=False):
+        Clock.create_table(safe=False)
+
+
+_STEPS: Final[dict[int, Callable[[peewee.Database], None]]] = {
+    1: _add_metrics,
+    2: _add_push_intent,
+    3: _add_clock,
+}
+"""`_STEPS[n]` turns version n into n + 1."""
 
 
 def check_owner(database: peewee.SqliteDatabase) -> None:

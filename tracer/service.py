@@ -21,6 +21,7 @@ from tracer.encoders import native
 from tracer.encoders.batch import Encoder
 from tracer.events import KINDS
 from tracer.intake import Intake
+from tracer.janitor import Janitor
 from tracer.ledger import Ledger
 from tracer.pricing import Prices
 from tracer.push import Push
@@ -43,6 +44,11 @@ CLOSE_SHARE: Final = 0.2
 
 FIRST_SAMPLE_S: Final = 1.0
 """After the start: the database is open by then, and the rates have a baseline soon."""
+GROWTH_RATIO: Final = 1.25
+GROWTH_BYTES: Final = 4 << 20
+"""How far the database may grow above `TRACE_MAX_DB_BYTES` until the janitor has come."""
+
+MAX_NOTICES: Final = 20
 
 LEAST_STOP_S: Final = 0.2
 """To drain and close even when requests used up the whole budget."""
@@ -60,7 +66,12 @@ class Service:
             max_bytes=settings.max_body_bytes,
             batch_size=settings.batch_size,
         )
-        self.store = Store(settings.db_path, synchronous=settings.synchronous)
+        self.store = Store(
+            settings.db_path,
+            synchronous=settings.synchronous,
+            max_bytes=round(settings.max_db_bytes * GROWTH_RATIO) + GROWTH_BYTES,
+            max_log_bytes=settings.wal_max_bytes,
+        )
         self.quality = Quality()
         override = Path(settings.prices_path) if settings.prices_path else None
         self.prices = Prices(SHIPPED_PRICES, override, self.quality)
@@ -76,7 +87,22 @@ class Service:
         }
         self.reporter = Reporter(self.decoders, self.intake, self.ledger)
         self.writer = Writer(
-            self.store, self.intake, window_s=settings.batch_window, report=self._report_notice
+            self.store,
+            self.intake,
+            window_s=settings.batch_window,
+            report=self._report_notice,
+            ask_for_room=self._wake_janitor,
+        )
+        self.janitor = Janitor(
+            self.store,
+            self.writer.perform,
+            retention_days=settings.retention_days,
+            keeps_unpushed=bool(settings.push_endpoint),
+            max_db_bytes=settings.max_db_bytes,
+            min_db_bytes=settings.min_db_bytes,
+            disk_max_percent=settings.disk_max_percent,
+            wal_max_bytes=settings.wal_max_bytes,
+            report=self._note,
         )
         self._notices: list[str] = []
         self.push = None
@@ -84,6 +110,7 @@ class Service:
             self.push = self._build_push()
         self.sampler = self._build_sampler()
         self._workers: list[Worker] = []
+        self._janitor_worker: Worker | None = None
         self._started_at = time.monotonic()
         self._is_stopped = False
 
@@ -129,6 +156,10 @@ class Service:
             is_ready=lambda: self.writer.database_status == "ok",
         )
 
+    def _wake_janitor(self) -> None:
+        if self._janitor_worker is not None:
+            self._janitor_worker.run_soon()
+
     def start(self) -> None:
         """Starts the threads of this process and returns at once; the writer opens the store."""
         self._started_at = time.monotonic()
@@ -137,6 +168,13 @@ class Service:
         writer = Worker("writer", at_stop=self.writer.finish, wake=self.intake.wake)
         writer.every(0, self.writer.run_once)
         self._workers.append(writer)
+        self._janitor_worker = janitor = Worker("janitor")  # a thread made before a fork is dead
+        for interval_s, job in (
+            (self.settings.cleanup_interval, self.janitor.run_once),
+            (self.settings.checkpoint_interval, self.janitor.checkpoint),
+        ):
+            janitor.every(interval_s, job, first_after_s=interval_s)
+        self._workers.append(janitor)
         if self.push is not None:
             push = Worker("push", at_stop=self.push.finish)
             interval_s = self.settings.push_interval
@@ -159,6 +197,7 @@ class Service:
             return
         self._is_stopped = True
         self.intake.close()
+        self.janitor.end()
         by = max(by, time.monotonic() + LEAST_STOP_S)
         close_s = CLOSE_SHARE * max(0.0, by - time.monotonic())
         if self.push is not None:
@@ -171,11 +210,17 @@ class Service:
                 log.warning("%s did not end in time", worker.name)
         log.info("stopped: %s", msgspec.json.encode(self.ledger.counts()).decode())
 
-    def _report_notice(self, notice: str) -> None:
-        """Something of the database the owner must know: log, `/health` and an error event."""
+    def _note(self, notice: str) -> None:
+        """Something of the database the owner should know: log and `/health`."""
+        log.error("%s", notice)
         self._notices.append(notice)
+        del self._notices[:-MAX_NOTICES]
+
+    def _report_notice(self, notice: str) -> None:
+        """What the owner must know, however late: also an error event."""
+        self._note(notice)
         if not self.reporter.report(Report("system_error", None, notice, "critical")):
-            log.error("%s (and this could not be stored)", notice)
+            log.error("this notice could not be stored: %s", notice)
 
     def health(self) -> dict[str, Any]:
         """The answer to `/health`. Reads counters and file sizes, no table."""
@@ -213,6 +258,7 @@ class Service:
         yield from self.sampler.warnings()
         if self.push is not None:
             yield from self.push.breaker.warnings()
+        yield from self.janitor.warnings()
 
     def _disk_percent(self) -> float | None:
         try:
@@ -232,8 +278,10 @@ def _encoder(push_format: str) -> Encoder:
 
 
 def _row_ledger(counts: Any) -> dict[str, Any]:
-    """The persistent counters as the contract names them; `deleted.<reason>` becomes a group."""
-    prefix = "deleted."
+    """The persistent counters as the contract names them; `deleted.<reason>` becomes a group. Once
+    there is something, `deleted_by_table` says the same in more detail.
+    """
+    prefix, by_table = "deleted.", "deleted_by_table."
     rows: dict[str, Any] = {
         name: counts.get(name, 0) for name in ("stored", "pushed", "unpushed", "refused")
     }
@@ -242,4 +290,11 @@ def _row_ledger(counts: Any) -> dict[str, Any]:
         for name, value in counts.items()
         if name.startswith(prefix)
     }
+    tables: dict[str, dict[str, int]] = {}
+    for name, value in counts.items():
+        if name.startswith(by_table):
+            table, _, reason = name.removeprefix(by_table).partition(".")
+            tables.setdefault(table, {})[reason] = value
+    if tables:
+        rows["deleted_by_table"] = tables
     return rows

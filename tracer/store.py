@@ -1,6 +1,7 @@
 """The database: one file, one writing connection, short read-only ones for the rest.
 
-Methods that write belong to the writer thread, except where said otherwise.
+Methods that write belong to the writer thread, except where said otherwise. SQL is here and in the
+modules beside: `statements`, `schema`, `opening`, `retention`, `maintenance`, `salvage`.
 """
 
 import sqlite3
@@ -10,30 +11,16 @@ from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import quote
 
 import peewee
 
-from tracer import schema, statements, store_file
+from tracer import opening, statements, store_file
+from tracer.ballast import Ballast
 from tracer.decoder import Record
 from tracer.errors import StoreCorrupt, StoreError
-from tracer.events import KINDS
 from tracer.ledger import Loss
 from tracer.outbox import Outbox
 
-BUSY_TIMEOUT_S: Final = 10
-CACHE_KIB: Final = 512
-
-PRAGMAS: Final = {
-    "auto_vacuum": 2,  # INCREMENTAL; has no effect once journal_mode was set
-    "journal_mode": "wal",
-    "cache_size": -CACHE_KIB,
-    "temp_store": 2,  # MEMORY: never a file beside the database
-}
-
-CACHED_STATEMENTS: Final = 32
-
-_SYNCHRONOUS: Final = {"full": 2, "normal": 1}
 _ROW_ERRORS: Final = (
     sqlite3.IntegrityError,
     sqlite3.InterfaceError,
@@ -54,30 +41,37 @@ class Inserted(NamedTuple):
 
 
 class Store:
-    """Opened, used and closed by the writer thread; the counters are for anyone."""
+    """Opened, used and closed by the writer thread; `reading` and the counters by anyone."""
 
-    def __init__(self, path: Path, *, synchronous: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        synchronous: str,
+        max_bytes: int | None = None,
+        max_log_bytes: int | None = None,
+    ) -> None:
         self.path = path
+        self.max_bytes = max_bytes
+        """The database grows no further, see `maintenance.limit_growth`; None: as SQLite likes."""
         self.row_counts: Mapping[str, int] = {}
         """The counters of rows as of the last commit. Replaced as a whole, never changed."""
         self.notices: list[str] = []
         """What opening had to do that the owner should know."""
         self.generation = 0
         """Changes with each opening: ids read before may name other rows, or none."""
+        self.is_checked = True
+        """False when a stop without closing calls for a look at all pages."""
+        self.quarantined: Path | None = None
+        """A damaged database that opening moved aside, whose rows were not yet taken over."""
+        self.ballast = Ballast(path)
+        self.wal_path = path.with_name(path.name + "-wal")
+        self._max_log_bytes = max_log_bytes
         self._damage: str | None = None
-        self._file_id: tuple[int, int] | None = None
+        self._file_ids: tuple[object, object] = (None, None)
         self._lock = store_file.InstanceLock(path)
-        self._pragmas = PRAGMAS | {"synchronous": _SYNCHRONOUS[synchronous]}
-        self._database = peewee.SqliteDatabase(
-            str(path),
-            pragmas=self._pragmas,
-            timeout=BUSY_TIMEOUT_S,
-            cached_statements=CACHED_STATEMENTS,
-            autoconnect=False,
-        )
-        self._reader = peewee.SqliteDatabase(
-            f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, autoconnect=False
-        )
+        self._pragmas = opening.pragmas(synchronous)
+        self._database, self._reader = opening.connections(path, self._pragmas)
         self.outbox = Outbox(self._database, self._reader, self.counting)
 
     @property
@@ -92,52 +86,47 @@ class Store:
         instance has it, StoreError with the cause in words when it cannot be opened.
         """
         self._lock.acquire()
+        self.ballast.release_if_full()
+        self.is_checked = not store_file.had_unclean_stop(self.path)
         try:
             if self._damage is not None:
                 raise StoreCorrupt(self._damage)
             self._open()
         except StoreCorrupt as error:
-            try:
-                self.notices.append(store_file.quarantine(self.path, str(error)))
-            except OSError as why:
-                raise StoreError(f"{error}, and cannot be moved aside: {why.strerror}") from why
-            self._damage = None
-            self._open()
+            self._begin_anew(error)
+        self.ballast.take()
 
     def _open(self) -> None:
-        try:
-            store_file.create_private(self.path)
-            with self._reader.connection_context():
-                schema.check_owner(self._reader)
-            self._database.connect()
-            schema.prepare(self._database)
-            self._check_pragmas()
-            counts = self._database.execute_sql("SELECT name, value FROM row_counts").fetchall()
-            for kind in KINDS:  # damage shows when pages are read: read the newest ones
-                self._database.execute_sql(
-                    f"SELECT trace_id FROM {kind._meta.table_name} ORDER BY id DESC LIMIT 10"
-                ).fetchall()
-        except (peewee.DatabaseError, OSError) as error:
-            self._database.close()
-            if store_file.is_corruption(error):
-                raise StoreCorrupt(store_file.explain(self.path, error)) from error
-            raise StoreError(store_file.explain(self.path, error)) from error
-        except StoreError:
-            self._database.close()
-            raise
-        self.row_counts = dict(counts)
-        self._file_id = store_file.identity(self.path)
+        self.row_counts = opening.open_database(
+            self.path, self._database, self._pragmas, self.notices, self._max_log_bytes
+        )
+        self.quarantined = None
+        if self.row_counts.get("to_salvage"):
+            self.quarantined = store_file.find_quarantined(self.path)
+        self._file_ids = self._identities()
         self.generation += 1
 
-    def _check_pragmas(self) -> None:
-        for name, wanted in self._pragmas.items():
-            (found,) = self._database.execute_sql(f"PRAGMA {name}").fetchone()
-            if found != wanted:
-                self.notices.append(f"SQLite kept {name} = {found}, asked for was {wanted}")
+    def _begin_anew(self, damage: StoreCorrupt) -> None:
+        try:
+            aside = store_file.quarantine(self.path)
+        except OSError as why:
+            raise StoreError(f"{damage}, and cannot be moved aside: {why.strerror}") from why
+        self.notices.append(f"{damage}: moved aside to {aside} and began a new one")
+        self._damage, self.is_checked = None, True
+        self._open()
+        with self.counting() as changes:
+            changes["to_salvage"] = 1
+        self.quarantined = aside
 
     def is_gone(self) -> bool:
-        """Whether the open file is no longer the one at the path: SQLite would not notice."""
-        return store_file.identity(self.path) != self._file_id
+        """Whether the open file, or its log, is no longer the one at the path.
+
+        SQLite would not notice and go on writing to what nobody finds again.
+        """
+        return self._identities() != self._file_ids
+
+    def _identities(self) -> tuple[object, object]:
+        return store_file.identity(self.path), store_file.identity(self.wal_path)
 
     def insert(self, records: Sequence[Record]) -> Inserted:
         """Stores a batch in one transaction. A row whose `trace_id` is known changes nothing.
@@ -203,6 +192,17 @@ class Store:
             for name, change in changes.items():
                 counts[name] = counts.get(name, 0) + change
         return counts
+
+    @property
+    def database(self) -> peewee.SqliteDatabase:
+        """The writing connection, for the modules beside; the writer thread's."""
+        return self._database
+
+    @contextmanager
+    def reading(self) -> Iterator[peewee.SqliteDatabase]:
+        """A connection that only reads. Any thread. Keep it short: it pins the log."""
+        with self._reader.connection_context():
+            yield self._reader
 
     def close_damaged(self, why: str) -> None:
         """Closes; the next `open` moves the file aside."""

@@ -54,6 +54,7 @@ class Worker:
         self._due_at: dict[schedule.Job, float] = {}
         self._stop_by: float | None = None
         self._stopping = threading.Event()
+        self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def every(self, interval_s: float, job: Job, *, first_after_s: float = 0.0) -> None:
@@ -66,10 +67,15 @@ class Worker:
         """Starts the thread; the first step runs there."""
         self._thread.start()
 
+    def run_soon(self) -> None:
+        """Its jobs are due at once, or again when the one that runs is done. Any thread."""
+        self._hurry.set()
+
     def stop(self, by: float) -> bool:
         """Ends the thread; blocks until it has ended or `by` (monotonic). Whether it has ended."""
         self._stop_by = by
         self._stopping.set()
+        self._hurry.set()
         if self._wake is not None:
             self._wake()
         if self._thread.is_alive():
@@ -83,19 +89,34 @@ class Worker:
         )
 
     def _run(self) -> None:
+        was_interrupted = False
         while not self._stopping.is_set():
-            now, wall_now = time.monotonic(), datetime.now()
-            for job, due_at in self._due_at.items():
-                job.next_run = wall_now + timedelta(seconds=due_at - now)
-            self._scheduler.run_pending()
-            wait_s = min(self._due_at.values()) - time.monotonic()
-            if wait_s > 0:
-                self._stopping.wait(wait_s)
+            try:
+                if was_interrupted:
+                    was_interrupted = False
+                    self._stopping.wait(AFTER_FAILURE_S)
+                self._run_due()
+            except BaseException:  # the end of a thread is for `stop` to ask for
+                was_interrupted = True
+                self.failures += 1
+                log.exception("%s was interrupted", self.name)
         if self._at_stop is not None:
             try:
                 self._at_stop(self._stop_by or time.monotonic())
             except Exception:
                 log.exception("%s failed while stopping", self.name)
+
+    def _run_due(self) -> None:
+        now, wall_now = time.monotonic(), datetime.now()
+        if self._hurry.is_set():
+            self._hurry.clear()
+            self._due_at = dict.fromkeys(self._due_at, now)
+        for job, due_at in self._due_at.items():
+            job.next_run = wall_now + timedelta(seconds=due_at - now)
+        self._scheduler.run_pending()
+        wait_s = min(self._due_at.values()) - time.monotonic()
+        if wait_s > 0:
+            self._hurry.wait(wait_s)
 
     def _step(self, scheduled: schedule.Job, interval_s: float, job: Job) -> None:
         """The one place that catches what a job raises."""

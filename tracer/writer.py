@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from tracer import store_file
+from tracer import maintenance, store_file
 from tracer.errors import StoreError, StoreLocked
 from tracer.intake import Intake
 from tracer.ledger import Loss
@@ -23,6 +23,11 @@ RETRY_OPEN_S: Final = 10.0
 RETRY_LOCKED_S: Final = 0.1
 """A predecessor that leaves, at a reload, holds the lock for moments."""
 RETRY_WRITE_S: Final = 0.5
+ASK_AGAIN_S: Final = 10.0
+"""Between two requests to the janitor while the database is full."""
+LOOK_AHEAD_S: Final = 1.0
+NEARLY_FULL: Final = 0.9
+"""Share of the limit at which room is asked for."""
 CLOSE_S: Final = 0.1
 """What `finish` keeps of its time for counting losses and closing."""
 JOB_TIMEOUT_S: Final = 30.0
@@ -53,7 +58,13 @@ class Writer:
     """
 
     def __init__(
-        self, store: Store, intake: Intake, *, window_s: float, report: Callable[[str], None]
+        self,
+        store: Store,
+        intake: Intake,
+        *,
+        window_s: float,
+        report: Callable[[str], None],
+        ask_for_room: Callable[[], None] = lambda: None,
     ) -> None:
         self.database_status = "opening"
         """`ok`, or why the database cannot be used, in words."""
@@ -61,6 +72,10 @@ class Writer:
         self._intake = intake
         self._pace_s = min(COMMIT_PACE_S, window_s)
         self._report = report
+        self._ask_for_room = ask_for_room
+        self._is_full = False
+        self._asked_at = 0.0
+        self._looked_at = 0.0
         self._requests: deque[_Request] = deque()
         self._committed_at = 0.0
 
@@ -76,16 +91,20 @@ class Writer:
         )
         if self._store.is_gone():
             self._store.close()
-            self._store.notices.append("the database file was deleted or replaced: began anew")
+            self._store.notices.append(
+                "the database file or its write-ahead log was deleted or replaced: opened it anew"
+            )
             return self._open()
         try:
+            has_room = not self._is_full or self._look_for_room()
             if records:
                 self._commit(records)
+            if has_room:
+                self._note_success()
         except Exception as error:
             self._write_failed(error)
             return RETRY_WRITE_S
         else:
-            self._set_status("ok")
             return None
         finally:
             # Also after a failure: a delete may be what makes room.
@@ -127,6 +146,7 @@ class Writer:
         for position, why in inserted.lost.items():
             log.error("SQLite refused the event %s: %s", records[position].trace_id, why)
         self._intake.settle(len(records), inserted.stored, inserted.lost)
+        self._look_ahead()
 
     def _serve(self, request: _Request) -> None:
         if request.is_cancelled:  # its thread was told that it failed
@@ -148,8 +168,11 @@ class Writer:
         except StoreError as error:
             self._refuse(str(error))
             return RETRY_OPEN_S
+        maintenance.limit_growth(self._store)
+        self._is_full = False
         self._set_status("ok")
         self._intake.admit()
+        self._ask_for_room()
         while self._store.notices:
             self._report(self._store.notices.pop(0))
         return None
@@ -164,8 +187,44 @@ class Writer:
         log.debug("write failed", exc_info=error)
         self._distrust_after(error)
 
+    def _note_success(self) -> None:
+        if self._is_full:
+            self._is_full = False
+            self._intake.admit()
+        self._set_status("ok")
+
+    def _look_for_room(self) -> bool:
+        """While there is none, events already taken may still be stored, new ones are refused."""
+        if maintenance.has_room(self._store):
+            return True
+        if time.monotonic() - self._asked_at > ASK_AGAIN_S:
+            self._ask()
+        return False
+
+    def _look_ahead(self) -> None:
+        """Has room made before the limit is reached and events have to be refused."""
+        max_bytes = self._store.max_bytes
+        if max_bytes is not None and self._committed_at - self._looked_at > LOOK_AHEAD_S:
+            self._looked_at = self._committed_at
+            in_use_bytes = maintenance.pages(self._store.database).in_use_bytes
+            if in_use_bytes > NEARLY_FULL * max_bytes:
+                self._ask()
+
+    def _ask(self) -> None:
+        self._asked_at = time.monotonic()
+        self._ask_for_room()
+
     def _distrust_after(self, error: Exception) -> None:
-        """After an I/O error the connection is not trusted again, after damage the file."""
+        """After an I/O error the connection is not trusted again, after damage the file. Without
+        space no event is taken until there is room: what is left is for those already taken, and
+        for deleting.
+        """
+        if store_file.is_no_space(error):
+            self._refuse(store_file.explain(self._store.path, error))
+            if not self._is_full:
+                self._is_full = True
+                maintenance.drop_ballast(self._store)
+                self._ask()
         if store_file.is_corruption(error):
             self._store.close_damaged(store_file.explain(self._store.path, error))
         elif any("IOERR" in name for name in store_file.error_names(error)):

@@ -6,11 +6,16 @@ import sqlite3
 import time
 from contextlib import closing
 
+import pytest
+
 from tests.support import wait_until
+from tests.support.faults import amount, rss_mb
 from tests.support.gunicorn import Gunicorn, assert_balanced
 from tests.support.load import Load, missing
 
-KILLS = 20
+pytestmark = pytest.mark.fault
+
+KILLS = amount(20, 100)
 WINDOW_S = 0.6
 
 
@@ -41,7 +46,15 @@ def assert_intact(server):
     assert_balanced(server.health()["events"])
 
 
-def test_what_was_accepted_more_than_a_moment_before_a_kill_is_there(tmp_path, conf):
+def figures(load, lost):
+    return {
+        "accepted": len(load.promised),
+        "in_the_last_moment": len(lost),
+        "ingest_p99_ms": load.p99_ms(),
+    }
+
+
+def test_what_was_accepted_more_than_a_moment_before_a_kill_is_there(tmp_path, conf, figure):
     with Gunicorn(tmp_path, conf) as server, Load(server.port) as load:
         moments = kill_again_and_again(server, load)
         lost = missing(load, server)
@@ -52,12 +65,15 @@ def test_what_was_accepted_more_than_a_moment_before_a_kill_is_there(tmp_path, c
                 sent_at <= after and before <= answered_at + window_s for before, after in moments
             )
         assert_intact(server)
+        figure(kills=KILLS, **figures(load, lost), rss_now_and_peak_mb=rss_mb(server))
         assert server.stop()[0] == 0
 
 
-def test_what_was_waited_for_is_there_whatever_happened(tmp_path, conf):
+def test_what_was_waited_for_is_there_whatever_happened(tmp_path, conf, figure):
     with Gunicorn(tmp_path, conf) as server, Load(server.port, wait=True) as load:
         kill_again_and_again(server, load)
-        assert missing(load, server) == set()
+        lost = missing(load, server)
+        assert lost == set()
         assert_intact(server)
+        figure(kills=KILLS, **figures(load, lost), rss_now_and_peak_mb=rss_mb(server))
         assert server.stop()[0] == 0

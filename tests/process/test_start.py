@@ -190,7 +190,7 @@ def test_health_has_the_fields_of_the_contract(tmp_path):
     assert health["unpushed"] == 1
     assert health["db_size_bytes"] > 0
     assert 0 < health["disk_percent"] <= 100
-    assert set(health["workers"]) == {"writer", "sampler"}
+    assert set(health["workers"]) == {"writer", "sampler", "janitor"}
     assert set(health["workers"]["writer"]) == {"alive", "failures", "last_ok_at"}
     assert health["events"]["rows"] == {
         "stored": 1, "pushed": 0, "unpushed": 1, "refused": 0, "deleted": {},

@@ -14,13 +14,15 @@ class Load:
     when the answer had been read.
     """
 
-    def __init__(self, port, *, per_s=300, clients=4, wait=False):
+    def __init__(self, port, *, per_s=300, clients=4, wait=False, size=0):
         self.port = port
         self.promised = {}
         self.refused = 0
         self.unanswered = 0
         self.stall_s = 0.0
+        self.latencies_ms = []
         self._headers = {"Content-Type": "application/json"} | ({"Prefer": "wait"} if wait else {})
+        self._padding = {"input_text": "x" * size} if size else {}
         self._pause_s = clients / per_s
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
@@ -29,8 +31,10 @@ class Load:
         connection = None
         while not self._pause():
             trace_id = str(uuid.uuid4())
-            body = json.dumps({"trace_id": trace_id, "provider": "p", "model": "m"})
-            sent_at = time.time()
+            body = json.dumps(
+                {"trace_id": trace_id, "provider": "p", "model": "m", **self._padding}
+            )
+            sent_at, began = time.time(), time.monotonic()
             try:
                 connection = connection or http.client.HTTPConnection(
                     "127.0.0.1", self.port, timeout=10
@@ -44,6 +48,7 @@ class Load:
                     connection.close()
                 connection = None
                 continue
+            self.latencies_ms.append((time.monotonic() - began) * 1000)
             if answer.status in (200, 202):
                 self.promised[trace_id] = (sent_at, time.time())
             else:
@@ -71,6 +76,11 @@ class Load:
         self._stop.set()
         for thread in self._threads:
             thread.join()
+
+    def p99_ms(self):
+        """Of all answers, refusals included."""
+        ordered = sorted(self.latencies_ms)
+        return round(ordered[int(len(ordered) * 0.99)], 1) if ordered else None
 
 
 def missing(load, server):

@@ -5,7 +5,6 @@ from contextlib import closing
 import peewee
 import pytest
 
-from tracer import outbox
 from tracer.errors import StoreError
 from tracer.events import KINDS, CustomEvent, LlmTrace
 from tracer.outbox import all_of, unreported
@@ -191,10 +190,3 @@ def test_rows_deleted_before_a_remote_had_them_are_losses():
         "reported.volume_unpushed": 1,
     }
     assert unreported(counts) == {"volume_unpushed": 3}
-
-
-def test_the_push_log_is_bounded(store, monkeypatch):
-    monkeypatch.setattr(outbox, "MAX_LOG_ROWS", 5)
-    for number in range(12):
-        store.outbox.keep(ATTEMPT._replace(attempt=number))
-    assert query(store, "SELECT attempt FROM push_log") == [(n,) for n in range(7, 12)]

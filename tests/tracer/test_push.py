@@ -6,9 +6,11 @@ from email.utils import formatdate
 import pytest
 
 from tests.support.remote import answering, reset
+from tracer import retention
 from tracer.breaker import Breaker
 from tracer.encoders import native
 from tracer.events import CustomEvent, ErrorEvent, LlmTrace
+from tracer.ledger import Deletion
 from tracer.push import Push
 from tracer.remote import Remote
 
@@ -487,3 +489,17 @@ def test_the_last_push_is_over_in_time_whatever_the_remote_does(push, store, rem
     push.finish(started + 0.8)
     assert time.monotonic() - started < 1.2
     assert log(store, "status") == [("failed",)]
+
+
+def test_deleted_rows_are_told_with_the_next_confirmed_batch(push, store, remote, fill):
+    fill(10)
+    doomed = retention.Doomed(LlmTrace, 1, 4, False)
+    retention.delete(store, doomed, Deletion.SIZE, store.generation)
+    remote.answer = 503
+    push.run_once()
+    remote.answer = 200
+    push.run_once()
+    assert remote.batches[0]["dropped"] == {"size_unpushed": 4}
+    fill(1)
+    push.run_once()
+    assert remote.batches[-1]["dropped"] == {}

@@ -11,39 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.events import KIND_AND_PAYLOAD
+from tests.support.rows import assert_counted, query
 from tracer.encoders.native import encode_batch
 from tracer.errors import EventError, StoreError, StoreLocked
 from tracer.events import KINDS, LlmTrace
+from tracer.opening import PRAGMAS
 from tracer.outbox import all_of
-from tracer.store import PRAGMAS, Store
+from tracer.store import Store
 
 
 def calls(decoders, count, received_at=1000, **fields):
     text = json.dumps({"provider": "p", "model": "m", **fields}).encode()
     return [decoders[LlmTrace].decode(text, received_at + n) for n in range(count)]
-
-
-def query(store, sql):
-    with closing(sqlite3.connect(f"file:{store.path}?mode=ro", uri=True)) as connection:
-        return connection.execute(sql).fetchall()
-
-
-def assert_counted(store):
-    """The persistent counters say what the tables hold."""
-    kept = {"pushed": 0, "unpushed": 0, "refused": 0}
-    for kind in KINDS:
-        pushed, refused, total = query(
-            store,
-            "SELECT count(pushed_at), count(push_error), count(*) FROM " + kind._meta.table_name,
-        )[0]
-        kept["pushed"] += pushed
-        kept["refused"] += refused
-        kept["unpushed"] += total - pushed - refused
-    stored = dict(query(store, "SELECT name, value FROM row_counts"))
-    assert stored == dict(store.row_counts)
-    for name, count in kept.items():
-        assert stored.get(name, 0) == count
-    assert stored.get("stored", 0) == sum(kept.values())
 
 
 def test_a_new_file_is_private_and_has_the_pragmas(store):

@@ -110,3 +110,35 @@ def test_stop_wakes_a_blocking_job_runs_the_last_step_in_the_thread_and_is_bound
     assert time.monotonic() - started < 2
     forever.set()
     assert stuck.stop(time.monotonic() + 5)
+
+
+def test_jobs_that_are_asked_for_run_soon_and_then_at_their_pace():
+    calls = []
+    worker = Worker("test")
+    worker.every(60, lambda: calls.append(1), first_after_s=60)
+    run(worker)
+    worker.run_soon()
+    wait_until(lambda: len(calls) == 1)
+    time.sleep(0.05)
+    assert len(calls) == 1
+    worker.run_soon()
+    wait_until(lambda: len(calls) == 2)
+    stop(worker)
+
+
+def test_what_would_end_a_thread_does_not_end_a_worker(monkeypatch):
+    monkeypatch.setattr(worker_module, "AFTER_FAILURE_S", 0.01)
+    calls = []
+
+    def job():
+        calls.append(1)
+        if len(calls) < 3:
+            raise SystemExit
+
+    worker = Worker("test")
+    worker.every(60, job)
+    run(worker)
+    wait_until(lambda: worker.last_ok_at)
+    assert worker.state()["alive"]
+    assert worker.failures == 2
+    stop(worker)

@@ -1,3 +1,4 @@
+import errno
 import shutil
 import sqlite3
 import threading
@@ -37,10 +38,10 @@ def make(tmp_path, intake, notices, monkeypatch):
     monkeypatch.setattr(writer_module, "IDLE_WAIT_S", 0)
     made = []
 
-    def make_writer(path=tmp_path / "trace.db"):
-        store = Store(path, synchronous="full")
+    def make_writer(path=tmp_path / "trace.db", max_bytes=None, **options):
+        store = Store(path, synchronous="full", max_bytes=max_bytes)
         made.append(store)
-        return Writer(store, intake, window_s=0.5, report=notices.append)
+        return Writer(store, intake, window_s=0.5, report=notices.append, **options)
 
     yield make_writer
     for store in made:
@@ -93,7 +94,7 @@ def test_a_failed_commit_loses_nothing_and_says_why(make, intake, ledger, decode
     limit_pages(writer, 1)
     offer_huge(intake, decoders)
     assert writer.run_once() == RETRY_WRITE_S
-    assert "no space left" in writer.database_status
+    assert "largest size" in writer.database_status
     assert intake.trouble == writer.database_status
     assert len(intake) == 1
     limit_pages(writer, 100000)
@@ -320,3 +321,77 @@ def test_events_lost_at_the_stop_are_noted_for_the_remote(make, intake, decoders
     writer.finish(time.monotonic())  # no time is left
     writer._store.open()
     assert writer._store.row_counts["lost.shutdown"] == 3
+
+
+def test_while_the_database_is_full_nothing_new_is_taken_and_room_is_asked_for(
+    make, intake, ledger, decoders
+):
+    asked = []
+    writer = make(ask_for_room=lambda: asked.append(1))
+    writer.run_once()
+    assert asked == [1]  # a first pass, as soon as it is open
+    limit_pages(writer, 1)
+    offer_huge(intake, decoders)
+    for _ in range(3):
+        assert writer.run_once() == RETRY_WRITE_S
+    assert asked == [1, 1]
+    with pytest.raises(NotTaken, match="largest size"):
+        offer(intake, decoders)
+    (pages,) = writer._store._database.execute_sql("PRAGMA page_count").fetchone()
+    limit_pages(writer, pages + 100)
+    assert writer.run_once() is None
+    assert len(intake) == 0, "what was accepted is stored as soon as it fits"
+    with pytest.raises(NotTaken, match="largest size"):
+        offer(intake, decoders)
+    assert "largest size" in writer.database_status
+    limit_pages(writer, pages + 500)
+    assert writer.run_once() is None
+    assert writer.database_status == "ok"
+    assert writer._store.ballast.is_held()
+    offer(intake, decoders)
+    writer.run_once()
+    assert ledger.counts()["stored"] == 2
+
+
+def test_a_job_that_meets_a_full_database_asks_for_room_too(make):
+    asked = []
+    writer = make(ask_for_room=lambda: asked.append(1))
+    writer.run_once()
+
+    def fail(_store):
+        raise OSError(errno.ENOSPC, "full")
+
+    request = writer_module._Request(fail)
+    writer._requests.append(request)
+    writer.run_once()
+    assert request.error is not None
+    assert asked == [1, 1]
+
+
+def test_the_database_stays_below_its_limit(make, intake, decoders):
+    writer = make(max_bytes=1 << 20)
+    writer.run_once()
+    for _ in range(20):
+        try:
+            offer_huge(intake, decoders)
+        except NotTaken:
+            break
+        writer.run_once()
+    assert writer.database_status != "ok"
+    pages = writer._store._database.execute_sql("PRAGMA page_count").fetchone()[0]
+    assert 200 < pages <= 256
+
+
+def test_rows_survive_the_loss_of_the_log(make, intake, ledger, notices, decoders):
+    """They are in it until a checkpoint; what we hold open has them still."""
+    writer = make()
+    writer.run_once()
+    offer(intake, decoders, 5)
+    writer.run_once()
+    writer._store.wal_path.unlink()
+    offer(intake, decoders, 2)
+    writer.run_once()
+    assert "write-ahead log was deleted" in notices[0]
+    writer.run_once()
+    with closing(sqlite3.connect(writer._store.path)) as connection:
+        assert connection.execute("SELECT count(*) FROM custom_events").fetchone() == (7,)
