@@ -16,10 +16,7 @@ from tracer.events import KINDS
 APPLICATION_ID: Final = 0x0C1A_77AC
 """Says in the header of the file whose it is, so that nobody else's database gets our tables."""
 
-VERSION: Final = 1
-
-_STEPS: Final[dict[int, Callable[[peewee.Database], None]]] = {}
-"""`_STEPS[n]` turns version n into n + 1."""
+VERSION: Final = 2
 
 
 class PushLog(peewee.Model):
@@ -51,7 +48,27 @@ class RowCount(peewee.Model):
         without_rowid = True
 
 
-TABLES: Final[tuple[type[peewee.Model], ...]] = (*KINDS, PushLog, RowCount)
+class State(peewee.Model):
+    """What a part of the sidecar must still know after a restart, as JSON under its name."""
+
+    name = peewee.TextField(primary_key=True)
+    value = peewee.TextField()
+
+    class Meta:
+        table_name = "state"
+        without_rowid = True
+
+
+TABLES: Final[tuple[type[peewee.Model], ...]] = (*KINDS, PushLog, RowCount, State)
+
+
+def _add_state(database: peewee.SqliteDatabase) -> None:
+    with database.bind_ctx([State]):
+        State.create_table(safe=False)
+
+
+_STEPS: Final[dict[int, Callable[[peewee.SqliteDatabase], None]]] = {1: _add_state}
+"""`_STEPS[n]` turns version n into n + 1."""
 
 
 def check_owner(database: peewee.SqliteDatabase) -> None:

@@ -4,7 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -22,11 +22,16 @@ from tracer.timestamps import now_ms
 from tracer.worker import Worker
 from tracer.writer import Writer
 
+if TYPE_CHECKING:
+    from tracer.tailer import Tailer
+
 log = logging.getLogger(__name__)
 
 CLOSE_SHARE: Final = 0.2
 """Part of the shutdown budget that the final push leaves for checkpoint and close."""
 
+
+TAIL_INTERVAL_S: Final = 0.5
 
 LEAST_STOP_S: Final = 0.2
 """To drain and close even when requests used up the whole budget."""
@@ -60,6 +65,7 @@ class Service:
             self.push = self._build_push()
         elif settings.push_endpoint:
             self._notices.append("TRACE_PUSH_FORMAT=otlp is not there yet: nothing is pushed")
+        self.tailer = self._build_tailer() if settings.log_path else None
         self._workers: list[Worker] = []
         self._started_at = time.monotonic()
         self._is_stopped = False
@@ -83,6 +89,17 @@ class Service:
             timeout_s=settings.push_timeout,
         )
 
+    def _build_tailer(self) -> "Tailer":
+        from tracer.tailer import Tailer  # only where it is asked for: memory
+
+        return Tailer(
+            self.settings.log_path,
+            self.decoders,
+            self.intake,
+            self.ledger,
+            self.writer.perform,
+        )
+
     def start(self) -> None:
         """Starts the threads of this process and returns at once; the writer opens the store."""
         self._started_at = time.monotonic()
@@ -96,6 +113,10 @@ class Service:
             interval_s = self.settings.push_interval
             push.every(interval_s, self.push.run_once, first_after_s=interval_s)
             self._workers.append(push)
+        if self.tailer is not None:
+            tailer = Worker("tailer", at_stop=self.tailer.finish, wake=self.tailer.interrupt)
+            tailer.every(TAIL_INTERVAL_S, self.tailer.run_once)
+            self._workers.append(tailer)
         for worker in self._workers:
             worker.start()
 
@@ -168,6 +189,8 @@ class Service:
     def _warnings(self) -> Iterator[str]:
         yield from self.settings.warnings
         yield from self._notices
+        if self.tailer is not None:
+            yield from self.tailer.warnings()
         if self.push is not None and self.push.failed_passes:
             yield f"push {self.push.last_status} ({self.push.failed_passes} passes in a row)"
 

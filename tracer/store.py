@@ -243,6 +243,18 @@ class Store:
             counts[name] = counts.get(name, 0) + change
         return counts
 
+    def remember(self, name: str, value: str) -> None:
+        """Keeps what a part of the sidecar needs after a restart."""
+        with self._database.atomic("IMMEDIATE"):
+            schema.State.insert(name=name, value=value).on_conflict_replace().execute(
+                self._database
+            )
+
+    def recall(self, name: str) -> str | None:
+        """What was last remembered under this name."""
+        query = schema.State.select(schema.State.value).where(schema.State.name == name)
+        return query.scalar(self._database)  # type: ignore[no-any-return]
+
     def close_damaged(self, why: str) -> None:
         """Closes; the next `open` moves the file aside."""
         self._damage = why
