@@ -6,22 +6,39 @@ from tracer.api.body import Splitter
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
+from tracer.api.otlp import Otlp
+from tracer.events import LlmTrace
+from tracer.otlp import Signal, Translator
 from tracer.service import Service
 
 settings = current()
 service = Service(settings)
 splitter = Splitter(settings.queue_capacity)
+translator = Translator()
+otlp = {
+    signal: Otlp(
+        signal,
+        translator,
+        service.decoders,
+        service.intake,
+        service.ledger,
+        max_body_bytes=settings.max_body_bytes,
+    )
+    for signal in Signal
+}
+ingest = {
+    kind.route: Ingest(
+        decoder,
+        splitter,
+        service.intake,
+        service.ledger,
+        max_body_bytes=settings.max_body_bytes,
+        otlp=otlp[Signal.TRACES] if kind is LlmTrace else None,
+    )
+    for kind, decoder in service.decoders.items()
+}
 application = create_app(
     Guard(api_key=settings.api_key, allowed_hosts=settings.allowed_hosts),
     Health(service.health),
-    {
-        kind.route: Ingest(
-            decoder,
-            splitter,
-            service.intake,
-            service.ledger,
-            max_body_bytes=settings.max_body_bytes,
-        )
-        for kind, decoder in service.decoders.items()
-    },
+    {**ingest, "/v1/logs": otlp[Signal.LOGS], "/v1/metrics": otlp[Signal.METRICS]},
 )

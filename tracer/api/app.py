@@ -1,6 +1,7 @@
 """The Falcon application: its parts come in from outside, so a test can hand it its own."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import falcon
@@ -9,13 +10,16 @@ import msgspec
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
+from tracer.api.otlp import Otlp
 
 log = logging.getLogger(__name__)
 
 _encoder = msgspec.json.Encoder()
 
 
-def create_app(guard: Guard, health: Health, ingest: dict[str, Ingest]) -> falcon.App[Any, Any]:
+def create_app(
+    guard: Guard, health: Health, ingest: Mapping[str, Ingest | Otlp]
+) -> falcon.App[Any, Any]:
     """Routes and error handling; `ingest` is keyed by route. Starts nothing."""
     app = falcon.App(middleware=[guard])
     json_handler = falcon.media.JSONHandler(

@@ -6,6 +6,7 @@ import falcon
 import msgspec
 
 from tracer.api import body
+from tracer.api.otlp import Otlp, speaks_protobuf
 from tracer.decoder import EventDecoder, Record
 from tracer.errors import EventError
 from tracer.intake import Intake, NotTaken, Receipt
@@ -48,7 +49,10 @@ class Ingest:
         ledger: Ledger,
         *,
         max_body_bytes: int,
+        otlp: Otlp | None = None,
     ) -> None:
+        """`otlp` answers what comes to this route as OTLP."""
+        self._otlp = otlp
         self._decoder = decoder
         self._intake = intake
         self._ledger = ledger
@@ -56,9 +60,16 @@ class Ingest:
         self._splitter = splitter
 
     def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
+        if self._otlp is not None and speaks_protobuf(request):
+            self._otlp.on_post(request, response)
+            return
         try:
             media = body.media_type(request)
-            texts = self._splitter.split(body.read(request, self._max_body_bytes), media)
+            sent = body.read(request, self._max_body_bytes)
+            if self._otlp is not None and media == body.JSON and self._otlp.is_meant(sent):
+                self._otlp.answer(response, sent, is_json=True)
+                return
+            texts = self._splitter.split(sent, media)
         except EventError as error:
             self.refuse(response, Rejection(error.reason), str(error))
             return
