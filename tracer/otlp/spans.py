@@ -30,6 +30,8 @@ def is_inference(span: Span) -> bool:
     """Whether the span is one call of a model, and nothing around it."""
     if is_openclaw_call(span) or span.name == names.MODEL_USAGE:
         return True
+    if span.name.startswith("openclaw."):
+        return False  # runs and the like name the model, too
     operation = span.attributes.get("gen_ai.operation.name")
     if operation is not None:
         return operation in names.INFERENCE

@@ -8,8 +8,11 @@ from tracer.api.body import Splitter
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
+from tracer.api.otlp import Otlp
+from tracer.events import LlmTrace
 from tracer.intake import Intake
 from tracer.ledger import Ledger
+from tracer.otlp import Signal, Translator
 
 
 class Api:
@@ -21,12 +24,29 @@ class Api:
         self.intake.admit()
         self.status = {"status": "ok", "uptime_seconds": 1.0, "version": "0", "secret": "x"}
         splitter = Splitter(capacity)
+        translator = Translator()
+        otlp = {
+            signal: Otlp(
+                signal,
+                translator,
+                decoders,
+                self.intake,
+                self.ledger,
+                max_body_bytes=max_body_bytes,
+            )
+            for signal in Signal
+        }
         ingest = {
             kind.route: Ingest(
-                decoder, splitter, self.intake, self.ledger, max_body_bytes=max_body_bytes
+                decoder,
+                splitter,
+                self.intake,
+                self.ledger,
+                max_body_bytes=max_body_bytes,
+                otlp=otlp[Signal.TRACES] if kind is LlmTrace else None,
             )
             for kind, decoder in decoders.items()
-        }
+        } | {"/v1/logs": otlp[Signal.LOGS], "/v1/metrics": otlp[Signal.METRICS]}
         guard = Guard(api_key="k3y", allowed_hosts=("agent.internal",))
         self.app = create_app(guard, Health(lambda: self.status), ingest)
         self.client = testing.TestClient(self.app)
