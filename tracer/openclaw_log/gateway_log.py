@@ -38,6 +38,7 @@ class GatewayLog:
     def __init__(self) -> None:
         self._phase: str | None = None
         self._last_at = 0
+        self._last_line: Line | None = None
         self._incidents = Incidents()
         self._connections: list[str] = []
 
@@ -45,7 +46,7 @@ class GatewayLog:
         """The state, ready for JSON."""
         return {
             "phase": self._phase,
-            "last_at": self._last_at,
+            "last_at": self._seen_at(),
             "connections": self._connections,
             **self._incidents.dump(),
         }
@@ -69,19 +70,25 @@ class GatewayLog:
             return None
         if line.level in ("INFO", "DEBUG", "TRACE") and line.subsystem == CONSOLE:
             return []  # may be what the model answered
+        if not line.is_warning and patterns.room(line.subsystem)[0] not in patterns.RULES:
+            self._last_line = line
+            return []
         at = line.at_ms(now)
         self._incidents.now = now
         found = list(self._read(line, at, f"{where}:{at}"))
-        self._last_at = max(self._last_at, at)
+        self._last_line = line
         return found
+
+    def _seen_at(self) -> int:
+        """When the last line was written."""
+        return self._last_line.at_ms(self._last_at) if self._last_line else self._last_at
 
     def over(self, now: int) -> list[Found]:
         """Errors whose last line is long ago."""
         self._incidents.now = now
         return [_error(incident) for incident in self._incidents.over()]
 
-    def _read(self, line: Line, at: int, where: str) -> Iterator[Found]:
-        line_id = str(uuid.uuid5(NAMESPACE, where))
+    def _read(self, line: Line, at: int, line_id: str) -> Iterator[Found]:
         if line.is_warning:
             fields = line.fields()
             if isinstance(fields.get("event"), str) and fields["event"] in MODEL_EVENTS:
@@ -95,6 +102,8 @@ class GatewayLog:
             if channel is not None:
                 caught["channel"] = channel
             yield from self._known(rule, caught, line, at, line_id)
+            if rule.name in (patterns.START, patterns.SHUTDOWN):  # and its runs with it
+                yield from map(_error, self._incidents.all_of_models("gateway stopped"))
         elif line.is_warning:
             yield from map(_error, self._unknown_error(line, at, line_id, key, channel))
 
@@ -122,7 +131,7 @@ class GatewayLog:
             self._phase = _STARTING
         elif name in (patterns.READY, patterns.LISTENING):
             if is_start:  # 2026.2 says nothing before it listens
-                yield _custom(patterns.START, line, at, _derived(line_id, "start"), caught=caught)
+                yield _custom(patterns.START, line, at, f"{line_id}:start", caught=caught)
             self._phase = _RUNNING
         elif name in (patterns.STOPPING, patterns.RESTARTING):
             self._phase = _STOPPING
@@ -131,7 +140,7 @@ class GatewayLog:
 
     def _crash(self, line: Line, at: int, line_id: str) -> Found:
         event = {
-            "trace_id": line_id,
+            "trace_id": _event_id(line_id),
             "timestamp": at,
             "error_type": "crash",
             "category": "process_crash",
@@ -140,7 +149,7 @@ class GatewayLog:
             "metadata": {
                 "source": "log",
                 "subsystem": line.subsystem,
-                "last_seen_at": self._last_at,
+                "last_seen_at": self._seen_at(),
             },
         }
         return Found(ErrorEvent, event)
@@ -160,7 +169,7 @@ class GatewayLog:
             return lane
         if line.subsystem == CONSOLE and patterns.CONSOLE_NOISE.match(line.message):
             return iter(())
-        if line.is_error or channel is not None:
+        if line.message and (line.is_error or channel is not None):
             named = {"channel": channel} if channel is not None else {}
             return self._incidents.other(line, at, line_id, **named)
         return iter(())
@@ -181,22 +190,22 @@ class GatewayLog:
         return refused["reason"] if refused else "parse_error"
 
 
-def _derived(line_id: str, name: str) -> str:
-    return str(uuid.uuid5(NAMESPACE, f"{line_id}:{name}"))
+def _event_id(line_id: str) -> str:
+    return str(uuid.uuid5(NAMESPACE, line_id))
 
 
 def _custom(
     name: str,
     line: Line,
     at: int,
-    event_id: str,
+    line_id: str,
     *,
     caught: dict[str, str],
     severity: str | None = None,
 ) -> Found:
     duration_ms = caught.pop("duration_ms", None)
     event = {
-        "trace_id": event_id,
+        "trace_id": _event_id(line_id),
         "name": name,
         "timestamp": at,
         "session_id": line.session_id,
@@ -211,6 +220,7 @@ def _custom(
 
 def _error(incident: Incident) -> Found:
     event = incident.event()
+    event["trace_id"] = _event_id(incident.id)
     if incident.key.startswith("event:"):  # worth counting, no error
         event["name"] = incident.key.removeprefix("event:")
         for name in ("error_type", "message", "category", "provider", "model"):

@@ -94,10 +94,9 @@ class Incident(msgspec.Struct, omit_defaults=True):
         self.last_seen = seen
 
     def event(self) -> dict[str, Any]:
-        """The error_event, in our own wire format."""
+        """The error_event, in our own wire format, without its identity."""
         names = {"run_id": self.run_id, "reason": self.cause, "otel_trace_id": self.trace}
         return {
-            "trace_id": self.id,
             "error_type": "llm_error" if self.is_of_model else "system_error",
             "category": CATEGORIES.get(self.cause or ""),
             "message": self.message,
@@ -141,6 +140,12 @@ class Incidents:
         """Takes out what is over."""
         done = [i for i in self._open.values() if i.is_over(self.now)]
         yield from (self._tell(incident) for incident in done)
+
+    def all_of_models(self, outcome: str) -> Iterator[Incident]:
+        """Takes out all failing runs: nothing more will be heard of them."""
+        for incident in [i for i in self._open.values() if i.is_of_model]:
+            incident.detail = {"outcome": outcome, **incident.detail}
+            yield self._tell(incident)
 
     def model_failure(
         self, line: Line, fields: dict[str, Any], at: int, line_id: str

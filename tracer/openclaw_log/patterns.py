@@ -3,6 +3,7 @@
 The texts are those of 2026.2.12, 2026.4.29 and 2026.9.6. Named groups become metadata.
 """
 
+import functools
 import re
 from typing import Final, NamedTuple
 
@@ -81,6 +82,7 @@ CONSOLE_NOISE = re.compile(
 """Lines of a failed command that repeat what the gateway has said."""
 
 
+@functools.lru_cache(maxsize=256)
 def room(subsystem: str) -> tuple[str, str | None]:
     """The key into `RULES` and, for channels, the channel's name."""
     parts = subsystem.split("/")

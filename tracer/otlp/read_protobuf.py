@@ -1,8 +1,8 @@
 """OTLP/protobuf, by the official `opentelemetry-proto`, imported at the first such body: +7 MB.
 
 The messages around the items are walked by hand and each item is parsed on its own: one bad item
-costs only itself, and memory is bounded by the largest item, not by the body. (Parsed messages take
-up to 28 times the size of a hostile body.)
+costs only itself, and memory is bounded by the largest item, not by the body. A hostile item would
+take up to ninety times its size when parsed, so the fields of a large one are counted before.
 """
 
 import base64
@@ -24,7 +24,11 @@ from tracer.otlp.items import (
     SpanEvent,
 )
 
-MAX_ITEM_BYTES: Final = 1024 * 1024
+SMALL_BYTES: Final = 64 * 1024
+"""Whatever is in so few bytes may be parsed."""
+
+MAX_FIELDS: Final = 50_000
+MAX_DEPTH: Final = 64
 
 _one_at_a_time = threading.Lock()
 _RESOURCE, _GROUP = 1, 2
@@ -36,12 +40,9 @@ scope; of these 1 is the scope, 2 the items.
 def read(body: bytes, signal: Signal) -> Iterator[Item]:
     """Raises EventError, also while iterating, when the body as a whole cannot be read."""
     for origin, encoded in _encoded_items(memoryview(body)):
-        if len(encoded) > MAX_ITEM_BYTES:
-            yield EventError(Rejection.TOO_LARGE, f"one item is over {MAX_ITEM_BYTES} bytes")
-            continue
         with _one_at_a_time:
             try:
-                items = list(_READERS[signal](bytes(encoded), origin))
+                items = list(_READERS[signal](encoded, origin))
             except EventError as error:
                 items = [error]
         yield from items
@@ -66,37 +67,52 @@ def _named(group: memoryview, kind: str) -> Any:
 
     message = Resource if kind == "Resource" else InstrumentationScope
     for encoded in _members(group, _RESOURCE):
-        if len(encoded) > MAX_ITEM_BYTES // 4:
-            raise EventError(Rejection.TOO_LARGE, "the resource or scope is too large")
-        return _parse(message, bytes(encoded))
+        return _parse(message, encoded)
     return message()
 
 
 def _members(message: memoryview, wanted: int) -> Iterator[memoryview]:
     """The length-delimited fields of this number. Other fields are passed over."""
-    position, fields = 0, 0
+    for count, (number, payload) in enumerate(_fields(message)):
+        if count > 2 * MAX_ITEMS:
+            raise EventError(Rejection.TOO_LARGE, f"more than {2 * MAX_ITEMS} fields")
+        if number == wanted and payload is not None:
+            yield payload
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | None]]:
+    """Number and, if it has one, payload of each field."""
+    position = 0
     while position < len(message):
         tag, position = _varint(message, position)
-        number, wire_type = tag >> 3, tag & 7
-        fields += 1
-        if fields > 2 * MAX_ITEMS:
-            raise EventError(Rejection.TOO_LARGE, f"more than {2 * MAX_ITEMS} fields")
+        wire_type, payload = tag & 7, None
         if wire_type == 2:
             size, position = _varint(message, position)
-            end = position + size
-            if end > len(message):
-                raise _malformed()
-            if number == wanted:
-                yield message[position:end]
-            position = end
+            payload = message[position : position + size]
+            position += size
         elif wire_type == 0:
             _, position = _varint(message, position)
         elif wire_type in (1, 5):
             position += 8 if wire_type == 1 else 4
         else:
             raise _malformed()
-    if position > len(message):
-        raise _malformed()
+        if position > len(message):
+            raise _malformed()
+        yield tag >> 3, payload
+
+
+def _check_size(message: memoryview, descriptor: Any, budget: int, depth: int = 0) -> int:
+    """Counts the fields of a message, and of those within it; what is left of the budget."""
+    if depth > MAX_DEPTH:
+        raise EventError(Rejection.TOO_DEEP, f"nested deeper than {MAX_DEPTH} levels")
+    for number, payload in _fields(message):
+        budget -= 1
+        if budget < 0:
+            raise EventError(Rejection.TOO_LARGE, f"more than {MAX_FIELDS} fields in one item")
+        field = descriptor.fields_by_number.get(number)
+        if payload is not None and field is not None and field.message_type is not None:
+            budget = _check_size(payload, field.message_type, budget, depth + 1)
+    return budget
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:
@@ -116,16 +132,18 @@ def _malformed() -> EventError:
     return EventError(Rejection.INCOMPLETE, "the body is not valid protobuf")
 
 
-def _parse(message: Any, encoded: bytes) -> Any:
+def _parse(message: Any, encoded: memoryview) -> Any:
     from google.protobuf.message import DecodeError
 
+    if len(encoded) > SMALL_BYTES:
+        _check_size(encoded, message.DESCRIPTOR, MAX_FIELDS)
     try:
-        return message.FromString(encoded)
+        return message.FromString(bytes(encoded))
     except (DecodeError, RecursionError, ValueError) as error:
         raise EventError(Rejection.INCOMPLETE, f"not valid protobuf: {error}") from None
 
 
-def _read_span(encoded: bytes, origin: Origin) -> Iterator[Span]:
+def _read_span(encoded: memoryview, origin: Origin) -> Iterator[Span]:
     from opentelemetry.proto.trace.v1 import trace_pb2
 
     span = _parse(trace_pb2.Span, encoded)
@@ -145,7 +163,7 @@ def _read_span(encoded: bytes, origin: Origin) -> Iterator[Span]:
     )
 
 
-def _read_log_record(encoded: bytes, origin: Origin) -> Iterator[LogRecord]:
+def _read_log_record(encoded: memoryview, origin: Origin) -> Iterator[LogRecord]:
     from opentelemetry.proto.logs.v1 import logs_pb2
 
     record = _parse(logs_pb2.LogRecord, encoded)
@@ -161,7 +179,7 @@ def _read_log_record(encoded: bytes, origin: Origin) -> Iterator[LogRecord]:
     )
 
 
-def _read_metric(encoded: bytes, origin: Origin) -> Iterator[Point]:
+def _read_metric(encoded: memoryview, origin: Origin) -> Iterator[Point]:
     from opentelemetry.proto.metrics.v1 import metrics_pb2
 
     metric = _parse(metrics_pb2.Metric, encoded)
