@@ -55,7 +55,7 @@ export function forwarder(url, apiKey, send = fetch) {
       provider: e.provider, model: e.model, session_id: e.sessionId, metadata: { source: "plugin", run_id: e.runId, call_id: e.callId }, error_type: "llm_error",
       message: `${e.provider}/${e.model}: ${[e.failureKind, e.errorCategory].filter(Boolean).join(" ") || "failed"}` });
   };
-  const other = (e) => put("/v1/events", { trace_id: e.trace?.traceId, span_id: e.trace?.spanId, name: e.type, timestamp: e.ts,
+  const other = (e) => put("/v1/events", { trace_id: e.trace?.traceId ?? `${e.type}:${e.runId}:${e.toolCallId ?? e.ts}`, span_id: e.trace?.spanId, name: e.type, timestamp: e.ts,
     session_id: e.sessionId, run_id: e.runId, duration_ms: e.durationMs, metadata: { ...e, source: "plugin", trace: undefined } });
   return { flush, onEvent: (e) => { try {
     if (e.type === "model.call.completed" || e.type === "model.call.error") call(e); else if (OTHERS.has(e.type)) other(e);
@@ -67,8 +67,8 @@ export default { id: "openclaw-trace-forwarder", name: "openclaw-trace forwarder
   let stop, hooked = false; // where the events are closed to plugins, the typed hooks tell less: tokens per run only
   const hook = (name, type, more) => api.on(name, (e, ctx) => { if (hooked) out.onEvent({ ...ctx, ...e, ...more?.(e), type: typeof type === "function" ? type(e) : type, ts: Date.now() }); });
   hook("model_call_ended", (e) => e.outcome === "error" ? "model.call.error" : "model.call.completed");
-  hook("after_tool_call", (e) => e.error ? "tool.execution.error" : "tool.execution.completed", () => ({ params: undefined, result: undefined }));
-  hook("llm_output", "run.completed", (e) => ({ prompt: undefined, assistantTexts: undefined, lastAssistant: undefined, outcome: e.lastAssistant?.stopReason }));
+  hook("after_tool_call", (e) => e.error ? "tool.execution.error" : "tool.execution.completed", () => ({ params: undefined, result: undefined, trace: undefined })); // the run's span, not its own
+  hook("llm_output", "run.completed", (e) => ({ prompt: undefined, assistantTexts: undefined, lastAssistant: undefined, trace: undefined, outcome: e.lastAssistant?.stopReason }));
   api.registerService({ id: "openclaw-trace-forwarder",
     async start() { // not in register(): that runs twice
       try { stop = (await import("openclaw/plugin-sdk/diagnostic-runtime")).onInternalDiagnosticEvent(out.onEvent); } catch { hooked = true; }

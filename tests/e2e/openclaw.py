@@ -56,8 +56,6 @@ class Gateway:
         self.folder = folder
         self.port = free_port()
         self.home = folder / "home"
-        shutil.rmtree(self.home, ignore_errors=True)
-        self.home.mkdir()
         self.log = self.home / "logs" / "openclaw.log"
         self.config_path = self.home / "state" / "openclaw.json"
         self.config_path.parent.mkdir()
@@ -256,8 +254,9 @@ def main():
     folder = Path(os.environ.get("E2E_FOLDER", "/var/tmp/openclaw-trace-e2e")).resolve()
     install(folder)
     isolate()
-    shutil.rmtree(folder / "sidecar", ignore_errors=True)
-    (folder / "sidecar").mkdir()
+    for part in ("sidecar", "home"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+        (folder / part).mkdir()
     with Provider() as provider:
         log = folder / "home" / "logs" / "openclaw.log"
         with Gunicorn(folder / "sidecar", TRACE_LOG_PATH=str(log)) as sidecar:
