@@ -111,7 +111,11 @@ class Tailer:
         now = now_ms()
         for stream, where, text in lines:
             self.lines += 1
-            found = self._gateway(stream).feed(text, where, now)
+            try:
+                found = self._gateway(stream).feed(text, where, now)
+            except Exception:  # a bug of ours costs this line, not those behind it
+                log.exception("a line of the log could not be read (%s)", where)
+                found = None
             if found is not None:
                 self.unknown_in_a_row = 0
                 self._add(found)

@@ -16,6 +16,7 @@ from tests.support.gunicorn import PROJECT
 from tracer import log_files, tailer
 from tracer.intake import Intake
 from tracer.ledger import Ledger
+from tracer.openclaw_log import GatewayLog
 from tracer.store import Store
 from tracer.tailer import Tailer
 from tracer.timestamps import now_ms
@@ -337,6 +338,20 @@ def test_binary_garbage_costs_only_itself(rig):
     write(rig.log, 2)
     rig.step()
     assert rig.numbers() == [1, 2]
+
+
+def test_a_fault_of_ours_costs_one_line(rig, monkeypatch):
+    feed = GatewayLog.feed
+
+    def stumble(self, text, where, now):
+        if b"line.2)" in text:
+            raise ZeroDivisionError
+        return feed(self, text, where, now)
+
+    monkeypatch.setattr(GatewayLog, "feed", stumble)
+    write(rig.log, 1, 2, 3)
+    rig.step()
+    assert rig.numbers() == [1, 3]
 
 
 def test_a_log_that_nobody_understands_is_told(rig):

@@ -131,8 +131,6 @@ _metric = msgspec.json.Decoder(_Metric).decode
 
 def is_otlp(body: bytes) -> bool:
     """Whether a JSON body on the route of plain events is OTLP. Looks at top-level keys only."""
-    if b'"resourceSpans"' not in body:
-        return False
     try:
         return "resourceSpans" in msgspec.json.decode(body, type=dict[str, Raw])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
