@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from tracer.events import CustomEvent, ErrorEvent, Event
 from tracer.openclaw_log import patterns
-from tracer.openclaw_log.incidents import MODEL_EVENTS, Incident, Incidents
+from tracer.openclaw_log.incident import Incident
+from tracer.openclaw_log.incidents import MODEL_EVENTS, Incidents
 from tracer.openclaw_log.lines import CONSOLE, Line, parse
 
 NAMESPACE: Final = uuid.UUID("b3c9fd0e-5a4b-5f43-9c59-8f6f2f2d7a11")

@@ -24,109 +24,25 @@ from tracer.otlp.items import (
     Span,
     SpanEvent,
 )
+from tracer.otlp.json_shapes import (
+    Attributes,
+    JsonLogRecord,
+    JsonMetric,
+    JsonSpan,
+    Request,
+    ResourceGroup,
+    Status,
+)
 
 MAX_ELEMENTS: Final = 200_000
 """Values in one body. Each may become a Python object of a hundred bytes."""
 
 _STRINGS = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 
-_Number = int | str | None
-
-
-class _Struct(msgspec.Struct, rename="camel", gc=False):
-    pass
-
-
-class _KeyValue(_Struct):
-    key: str
-    value: dict[str, Any] | None = None
-
-
-_Attributes = list[_KeyValue] | None
-
-
-class _Named(_Struct):
-    name: str | None = None
-    attributes: _Attributes = None
-
-
-class _Group(_Struct):
-    scope: _Named | None = None
-    spans: list[Raw] | None = None
-    log_records: list[Raw] | None = None
-    metrics: list[Raw] | None = None
-
-
-class _ResourceGroup(_Struct):
-    resource: _Named | None = None
-    scope_spans: list[_Group] | None = None
-    scope_logs: list[_Group] | None = None
-    scope_metrics: list[_Group] | None = None
-
-
-class _Request(_Struct):
-    resource_spans: list[_ResourceGroup] | None = None
-    resource_logs: list[_ResourceGroup] | None = None
-    resource_metrics: list[_ResourceGroup] | None = None
-
-
-class _Status(_Struct):
-    code: int | None = None
-    message: str | None = None
-
-
-class _Span(_Struct):
-    trace_id: str = ""
-    span_id: str = ""
-    parent_span_id: str | None = None
-    name: str = ""
-    kind: int | None = None
-    start_time_unix_nano: _Number = None
-    end_time_unix_nano: _Number = None
-    attributes: _Attributes = None
-    events: list[_Named] | None = None
-    status: _Status | None = None
-
-
-class _LogRecord(_Struct):
-    time_unix_nano: _Number = None
-    observed_time_unix_nano: _Number = None
-    severity_number: int | None = None
-    event_name: str | None = None
-    body: dict[str, Any] | None = None
-    attributes: _Attributes = None
-    trace_id: str | None = None
-    span_id: str | None = None
-
-
-class _Point(_Struct):
-    attributes: _Attributes = None
-    start_time_unix_nano: _Number = None
-    time_unix_nano: _Number = None
-    as_int: _Number = None
-    as_double: float | None = None
-    count: _Number = None
-    sum: float | None = None
-
-
-class _Points(_Struct):
-    data_points: list[_Point] | None = None
-    aggregation_temporality: int | None = None
-
-
-class _Metric(_Struct):
-    name: str = ""
-    unit: str | None = None
-    sum: _Points | None = None
-    gauge: _Points | None = None
-    histogram: _Points | None = None
-    exponential_histogram: _Points | None = None
-
-
-_request = msgspec.json.Decoder(_Request).decode
-_span = msgspec.json.Decoder(_Span).decode
-_log_record = msgspec.json.Decoder(_LogRecord).decode
-_metric = msgspec.json.Decoder(_Metric).decode
+_request = msgspec.json.Decoder(Request).decode
+_span = msgspec.json.Decoder(JsonSpan).decode
+_log_record = msgspec.json.Decoder(JsonLogRecord).decode
+_metric = msgspec.json.Decoder(JsonMetric).decode
 
 
 def is_otlp(body: bytes) -> bool:
@@ -161,8 +77,8 @@ def _check_size(body: bytes) -> None:
             )
 
 
-def _items(request: _Request, signal: Signal) -> Iterator[Item]:
-    groups: list[_ResourceGroup] = getattr(request, f"resource_{_WORDS[signal][0]}") or []
+def _items(request: Request, signal: Signal) -> Iterator[Item]:
+    groups: list[ResourceGroup] = getattr(request, f"resource_{_WORDS[signal][0]}") or []
     for group in groups:
         resource = _attributes(group.resource.attributes if group.resource else None)
         for scoped in getattr(group, f"scope_{_WORDS[signal][0]}") or ():
@@ -185,7 +101,7 @@ _WORDS: Final = {
 
 def _read_span(raw: bytes, origin: Origin) -> Iterator[Span]:
     span = _span(raw)
-    status = span.status or _Status()
+    status = span.status or Status()
     yield Span(
         origin,
         _id(span.trace_id),
@@ -250,7 +166,7 @@ def _id(text: str | None) -> str:
     return text.lower() if text and text.strip("0") else ""
 
 
-def _attributes(pairs: _Attributes) -> dict[str, Any]:
+def _attributes(pairs: Attributes) -> dict[str, Any]:
     if not pairs:
         return {}
     if len(pairs) > MAX_ATTRIBUTES:

@@ -199,6 +199,27 @@ def test_usage_is_a_call_only_where_the_calls_tell_no_tokens(api):
     assert [e["prompt_tokens"] for e in events(api, LlmTrace)] == [10, 10]
 
 
+def test_a_turn_of_a_harness_is_a_call_under_any_name(api):
+    """OpenClaw 2026.9 with the newest conventions: a turn whose requests it does not see."""
+    turn = {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.provider.name": "anthropic",
+        "gen_ai.request.model": "m",
+        "gen_ai.usage.input_tokens": 10,
+        "openclaw.model_call.observation_unit": "turn",
+    }
+    api.post(traces(span(turn, "invoke_agent")))
+    (call,) = events(api, LlmTrace)
+    assert (call["prompt_tokens"], call["latency_ms"]) == (10, None)
+
+
+def test_openclaw_s_own_counts_exclude_the_cache(api):
+    own = {"openclaw.provider": "p", "openclaw.model": "m", "openclaw.tokens.input": 10}
+    own |= {"openclaw.tokens.cache_read": 5, "openclaw.tokens.cache_write": 2}
+    api.post(traces(span(own, "openclaw.model.usage")))
+    assert events(api, LlmTrace)[0]["prompt_tokens"] == 17
+
+
 def test_agents_tools_and_other_spans_are_events_and_never_priced(api):
     usage = {"gen_ai.usage.input_tokens": 100, "gen_ai.request.model": "m"}
     spans = [
