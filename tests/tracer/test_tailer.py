@@ -241,6 +241,25 @@ def test_a_truncated_file_that_is_longer_than_before(single):
     assert single.numbers() == [1, 2, 3, 4]
 
 
+def test_a_truncation_between_two_looks_at_the_file(single, monkeypatch):
+    """The chunk read is that of the new content, at the place of the old."""
+    write(single.log, 1, 2)
+    single.step()
+    write(single.log, 3)
+    read = os.pread
+
+    def swap_first(descriptor, size, start):
+        if size == log_files.CHUNK_BYTES:
+            monkeypatch.setattr(log_files.os, "pread", read)
+            os.truncate(single.log, 0)
+            write(single.log, 4, 5, 6, 7)
+        return read(descriptor, size, start)
+
+    monkeypatch.setattr(log_files.os, "pread", swap_first)
+    single.step(2)
+    assert single.numbers() == [1, 2, 4, 5, 6, 7]
+
+
 def test_a_writer_that_does_not_notice_the_truncation_leaves_a_hole(single):
     with single.log.open("w") as file:
         file.writelines([line(1), line(2)] * 2000)

@@ -419,6 +419,10 @@ BOMBS = {
         traces(span({})).replace(b'"attributes": []', b'"attributes":[' + b"{}," * 10**6 + b"{}]"),
         "application/json",
     ),
+    "two million JSON spans": (
+        b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b"{}," * 2 * 10**6 + b"{}]}]}]}",
+        "application/json",
+    ),
     "a million numbers": (b'{"resourceSpans":[' + b"0," * 10**6 + b"0]}", "application/json"),
 }  # fmt: skip
 
