@@ -107,7 +107,7 @@ class Gateway:
             )
         return self
 
-    def turn(self, session, model="fake-ok", timeout_s=60):
+    def turn(self, session, model="fake-ok", timeout_s=240):
         """Starts one agent turn by the command line."""
         command = ["openclaw", "agent", "--session-id", session, "--model", f"fake/{model}",
                    "--message", "hello", "--timeout", str(timeout_s)]  # fmt: skip
@@ -145,7 +145,8 @@ class Story:
 
     def run_turns(self):
         for number in range(3):
-            assert self.gateway.turn(f"s-ok-{number}").wait(120) == 0
+            code = self.gateway.turn(f"s-ok-{number}").wait(300)
+            check(f"turn {number} answered", code == 0, f"exit code {code}")
         turns = [self.gateway.turn("s-fake-slow", "fake-slow")]
         turns += [
             self.gateway.turn(f"s-{m}", m, 12) for m in MODELS if m not in ("fake-ok", "fake-slow")
