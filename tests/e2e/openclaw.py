@@ -149,7 +149,7 @@ class Story:
             check(f"turn {number} answered", code == 0, f"exit code {code}")
         turns = [self.gateway.turn("s-fake-slow", "fake-slow")]
         turns += [
-            self.gateway.turn(f"s-{m}", m, 12) for m in MODELS if m not in ("fake-ok", "fake-slow")
+            self.gateway.turn(f"s-{m}", m, 45) for m in MODELS if m not in ("fake-ok", "fake-slow")
         ]
         for turn in turns:
             turn.wait(300)
