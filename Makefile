@@ -5,7 +5,7 @@ BIN := .venv/bin
 export TRACE_DB_PATH ?= $(CURDIR)/openclaw-trace.db
 
 help:  ## print this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 run: .venv/runtime  ## set everything up and run the sidecar on a local database
 	@echo "openclaw-trace: database $(TRACE_DB_PATH)" >&2
@@ -31,6 +31,9 @@ fix: .venv/dev  ## format, and mend what the linter can mend
 
 docs: .venv/dev  ## write the generated tables into README.md and config/trace.env.example
 	$(BIN)/python -m tests.docs
+
+e2e-openclaw: .venv/dev  ## a real OpenClaw gateway from npm beside a real sidecar (downloads 1 GB)
+	$(BIN)/python -m tests.e2e.openclaw
 
 bench: .venv/dev  ## speed and memory beside a bare Falcon application
 	$(BIN)/python -m bench
@@ -69,4 +72,4 @@ clean:  ## remove what the other targets made, not the database
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@ .venv/runtime
 
-.PHONY: help run test chaos check fix docs bench bench-scale fuzz prices lock clean
+.PHONY: help run test chaos check fix docs bench bench-scale e2e-openclaw fuzz prices lock clean

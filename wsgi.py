@@ -6,24 +6,37 @@ from tracer.api.body import BodyReader, Splitter
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
+from tracer.api.otlp import Otlp
+from tracer.events import LlmTrace
+from tracer.otlp import Signal, Translator
 from tracer.service import Service
 
 settings = current()
 service = Service(settings)
 splitter = Splitter(settings.queue_capacity)
 reader = BodyReader(settings.max_body_bytes)
+translator = Translator()
+otlp = {
+    signal: Otlp(
+        signal, translator, service.decoders, service.intake, service.ledger, reader=reader
+    )
+    for signal in Signal
+}
+ingest = {
+    kind: Ingest(
+        decoder,
+        splitter,
+        service.intake,
+        service.ledger,
+        reader,
+        otlp=otlp[Signal.TRACES] if kind is LlmTrace else None,
+    )
+    for kind, decoder in service.decoders.items()
+    if kind.route is not None
+}
 application = create_app(
     Guard(api_key=settings.api_key, allowed_hosts=settings.allowed_hosts),
     Health(service.health),
-    {
-        kind: Ingest(
-            decoder,
-            splitter,
-            service.intake,
-            service.ledger,
-            reader,
-        )
-        for kind, decoder in service.decoders.items()
-        if kind.route is not None
-    },
+    ingest,
+    otlp,
 )

@@ -81,6 +81,13 @@ class Intake:
         with self._lock:
             self._refuse_unless_room(count, 0)
 
+    def would_take(self, count: int) -> bool:
+        """Whether `count` small events have room now. Unlike a refused offer it counts nothing: for
+        those who can wait.
+        """
+        with self._lock:
+            return self._why_not(count, 0) is None
+
     def offer(self, records: Sequence[Record], *, receipt: Receipt | None = None) -> None:
         """Takes all of them or raises NotTaken. Never blocks on the disk."""
         size_bytes = sum(record.size_bytes for record in records)
@@ -95,6 +102,12 @@ class Intake:
                 self._changed.notify_all()
 
     def _refuse_unless_room(self, count: int, size_bytes: int) -> None:
+        refusal = self._why_not(count, size_bytes)
+        if refusal is not None:
+            self._ledger.reject(refusal.reason, count)
+            raise refusal
+
+    def _why_not(self, count: int, size_bytes: int) -> NotTaken | None:
         pending, reason, why = self._pending, Rejection.UNAVAILABLE, self._refusal
         if count > self.capacity:
             reason, why = Rejection.TOO_LARGE, f"more than the {self.capacity} events of the queue"
@@ -103,9 +116,7 @@ class Intake:
                 why = self.trouble or "the database is behind, try again"
             elif len(pending) + count > self.capacity or self._bytes + size_bytes > self._max_bytes:
                 reason, why = Rejection.QUEUE_FULL, "the queue is full, try again"
-        if why is not None:
-            self._ledger.reject(reason, count)
-            raise NotTaken(reason, why)
+        return None if why is None else NotTaken(reason, why)
 
     def take(self, *, not_before: float, timeout_s: float) -> list[Record]:
         """The oldest events, at most a batch; blocks until there are some.

@@ -16,7 +16,7 @@ from tracer.events import KINDS
 APPLICATION_ID: Final = 0x0C1A_77AC
 """Says in the header of the file whose it is, so that nobody else's database gets our tables."""
 
-VERSION: Final = 4
+VERSION: Final = 5
 
 _SYSTEM_METRICS: Final = """
 cpu_percent N cpu_user_percent N cpu_system_percent N cpu_idle_percent N cpu_steal_percent N
@@ -123,12 +123,24 @@ class Clock(peewee.Model):
         table_name = "clock"
 
 
+class State(peewee.Model):
+    """What a part of the sidecar must still know after a restart, as JSON under its name."""
+
+    name = peewee.TextField(primary_key=True)
+    value = peewee.TextField()
+
+    class Meta:
+        table_name = "state"
+        without_rowid = True
+
+
 TABLES: Final[tuple[type[peewee.Model], ...]] = (
     *KINDS,
     PushLog,
     PushIntent,
     RowCount,
     Clock,
+    State,
 )
 
 
@@ -138,10 +150,17 @@ def _add_clock(database: peewee.Database) -> None:
         Clock.create_table(safe=False)
 
 
+def _add_state(database: peewee.Database) -> None:
+    """4 → 5: what parts of the sidecar remember."""
+    with database.bind_ctx([State], bind_refs=False, bind_backrefs=False):
+        State.create_table(safe=False)
+
+
 _STEPS: Final[dict[int, Callable[[peewee.Database], None]]] = {
     1: _add_metrics,
     2: _add_push_intent,
     3: _add_clock,
+    4: _add_state,
 }
 """`_STEPS[n]` turns version n into n + 1."""
 

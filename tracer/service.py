@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -34,6 +34,9 @@ from tracer.watch import Watch
 from tracer.worker import Worker
 from tracer.writer import Writer
 
+if TYPE_CHECKING:
+    from tracer.tailer import Tailer
+
 log = logging.getLogger(__name__)
 
 SHIPPED_PRICES: Final = Path(__file__).parent.parent / "config" / "prices.json"
@@ -49,6 +52,7 @@ GROWTH_BYTES: Final = 4 << 20
 """How far the database may grow above `TRACE_MAX_DB_BYTES` until the janitor has come."""
 
 MAX_NOTICES: Final = 20
+TAIL_INTERVAL_S: Final = 0.5
 
 LEAST_STOP_S: Final = 0.2
 """To drain and close even when requests used up the whole budget."""
@@ -109,6 +113,7 @@ class Service:
         if settings.push_endpoint:
             self.push = self._build_push()
         self.sampler = self._build_sampler()
+        self.tailer = self._build_tailer() if settings.log_path else None
         self._workers: list[Worker] = []
         self._janitor_worker: Worker | None = None
         self._started_at = time.monotonic()
@@ -160,6 +165,17 @@ class Service:
         if self._janitor_worker is not None:
             self._janitor_worker.run_soon()
 
+    def _build_tailer(self) -> "Tailer":
+        from tracer.tailer import Tailer  # only where it is asked for: memory
+
+        return Tailer(
+            self.settings.log_path,
+            self.decoders,
+            self.intake,
+            self.ledger,
+            self.writer.perform,
+        )
+
     def start(self) -> None:
         """Starts the threads of this process and returns at once; the writer opens the store."""
         self._started_at = time.monotonic()
@@ -184,6 +200,10 @@ class Service:
         interval_s = self.settings.metrics_interval
         sampler.every(interval_s, self.sampler.run_once, first_after_s=FIRST_SAMPLE_S)
         self._workers.append(sampler)
+        if self.tailer is not None:
+            tailer = Worker("tailer", at_stop=self.tailer.finish, wake=self.tailer.interrupt)
+            tailer.every(TAIL_INTERVAL_S, self.tailer.run_once)
+            self._workers.append(tailer)
         for worker in self._workers:
             worker.start()
 
@@ -259,6 +279,8 @@ class Service:
         if self.push is not None:
             yield from self.push.breaker.warnings()
         yield from self.janitor.warnings()
+        if self.tailer is not None:
+            yield from self.tailer.warnings()
 
     def _disk_percent(self) -> float | None:
         try:

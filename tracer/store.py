@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import peewee
 
-from tracer import opening, statements, store_file
+from tracer import opening, schema, statements, store_file
 from tracer.ballast import Ballast
 from tracer.decoder import Record
 from tracer.errors import StoreCorrupt, StoreError
@@ -203,6 +203,18 @@ class Store:
         """A connection that only reads. Any thread. Keep it short: it pins the log."""
         with self._reader.connection_context():
             yield self._reader
+
+    def remember(self, name: str, value: str) -> None:
+        """Keeps what a part of the sidecar needs after a restart."""
+        with self._database.atomic("IMMEDIATE"):
+            schema.State.insert(name=name, value=value).on_conflict_replace().execute(
+                self._database
+            )
+
+    def recall(self, name: str) -> str | None:
+        """What was last remembered under this name."""
+        query = schema.State.select(schema.State.value).where(schema.State.name == name)
+        return query.scalar(self._database)  # type: ignore[no-any-return]
 
     def close_damaged(self, why: str) -> None:
         """Closes; the next `open` moves the file aside."""

@@ -1,6 +1,7 @@
 """The Falcon application: its parts come in from outside, so a test can hand it its own."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import falcon
@@ -10,7 +11,9 @@ from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
 from tracer.api.openapi import OpenApi
+from tracer.api.otlp import Otlp
 from tracer.events import Event
+from tracer.otlp import Signal
 
 log = logging.getLogger(__name__)
 
@@ -18,9 +21,12 @@ _encoder = msgspec.json.Encoder()
 
 
 def create_app(
-    guard: Guard, health: Health, ingest: dict[type[Event], Ingest]
+    guard: Guard,
+    health: Health,
+    ingest: Mapping[type[Event], Ingest],
+    otlp: Mapping[Signal, Otlp],
 ) -> falcon.App[Any, Any]:
-    """Routes and error handling. Starts nothing."""
+    """Routes and error handling. OTLP traces come to a route of `ingest`. Starts nothing."""
     app = falcon.App(middleware=[guard])
     json_handler = falcon.media.JSONHandler(
         dumps=lambda value: _encoder.encode(value).decode(), loads=msgspec.json.decode
@@ -32,6 +38,8 @@ def create_app(
     app.add_route("/openapi.json", OpenApi(list(ingest)))
     for kind, resource in ingest.items():
         app.add_route(str(kind.route), resource)
+    app.add_route("/v1/logs", otlp[Signal.LOGS])
+    app.add_route("/v1/metrics", otlp[Signal.METRICS])
     return app
 
 

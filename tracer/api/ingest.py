@@ -6,6 +6,7 @@ import falcon
 import msgspec
 
 from tracer.api import body
+from tracer.api.otlp import Otlp, speaks_protobuf
 from tracer.decoder import EventDecoder, Record
 from tracer.errors import EventError
 from tracer.intake import Intake, NotTaken, Receipt
@@ -47,7 +48,11 @@ class Ingest:
         intake: Intake,
         ledger: Ledger,
         reader: body.BodyReader,
+        *,
+        otlp: Otlp | None = None,
     ) -> None:
+        """`otlp` answers what comes to this route as OTLP."""
+        self._otlp = otlp
         self._decoder = decoder
         self._intake = intake
         self._ledger = ledger
@@ -55,9 +60,15 @@ class Ingest:
         self._splitter = splitter
 
     def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
+        if self._otlp is not None and speaks_protobuf(request):
+            self._otlp.on_post(request, response)
+            return
         try:
             media = body.media_type(request)
             with self._reader.body(request) as sent:
+                if self._otlp is not None and media == body.JSON and self._otlp.is_meant(sent):
+                    self._otlp.answer(response, sent, is_json=True)
+                    return
                 self._take(request, response, self._splitter.split(sent, media))
         except EventError as error:
             self.refuse(response, Rejection(error.reason), str(error))

@@ -8,8 +8,11 @@ from tracer.api.body import BodyReader, Splitter
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
+from tracer.api.otlp import Otlp
+from tracer.events import LlmTrace
 from tracer.intake import Intake
 from tracer.ledger import Ledger
+from tracer.otlp import Signal, Translator
 
 
 class Api:
@@ -20,14 +23,25 @@ class Api:
         self.intake = Intake(self.ledger, capacity=capacity, max_bytes=10**6, batch_size=10)
         self.intake.admit()
         self.status = {"status": "ok", "uptime_seconds": 1.0, "version": "0", "secret": "x"}
-        splitter, reader = Splitter(capacity), BodyReader(max_body_bytes)
+        splitter, reader, translator = Splitter(capacity), BodyReader(max_body_bytes), Translator()
+        otlp = {
+            signal: Otlp(signal, translator, decoders, self.intake, self.ledger, reader=reader)
+            for signal in Signal
+        }
         ingest = {
-            kind: Ingest(decoder, splitter, self.intake, self.ledger, reader)
+            kind: Ingest(
+                decoder,
+                splitter,
+                self.intake,
+                self.ledger,
+                reader,
+                otlp=otlp[Signal.TRACES] if kind is LlmTrace else None,
+            )
             for kind, decoder in decoders.items()
             if kind.route is not None
         }
         guard = Guard(api_key="k3y", allowed_hosts=("agent.internal",))
-        self.app = create_app(guard, Health(lambda: self.status), ingest)
+        self.app = create_app(guard, Health(lambda: self.status), ingest, otlp)
         self.client = testing.TestClient(self.app)
 
     def request(self, method, path, body=b"", headers=None, remote="127.0.0.1", host="localhost"):
