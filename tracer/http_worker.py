@@ -78,6 +78,16 @@ class HttpWorker(ThreadWorker):
         self.pending_conns.append(connection)
         self._watch(connection, partial(self.on_pending_socket_readable, connection))
 
+    def on_pending_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        """Nothing for one that made room for another after the poller had found it readable."""
+        if client.fileno() >= 0:
+            super().on_pending_socket_readable(conn, client)
+
+    def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        """The same for one that was kept alive."""
+        if client.fileno() >= 0:
+            super().on_client_socket_readable(conn, client)
+
     def enqueue_req(self, conn: TConn) -> None:
         self._queued[conn] = None
         super().enqueue_req(conn)
@@ -114,8 +124,10 @@ class HttpWorker(ThreadWorker):
         self._lingering.append(conn)
         self._watch(conn, partial(self._drain, conn))
 
-    def _drain(self, conn: Connection, _socket: Any) -> None:
+    def _drain(self, conn: Connection, client: socket.socket) -> None:
         """Reads what the peer still sends: a close with it unread would destroy our answer."""
+        if client.fileno() < 0:
+            return  # ended for another after the poller had found it readable
         try:
             if conn.sock.recv(262_144):
                 return
@@ -157,7 +169,7 @@ class HttpWorker(ThreadWorker):
         for conn, since in list(self._busy.items()):
             if now - since > patience_s:
                 is_stuck = waiting and now - since > ANSWER_S
-                with contextlib.suppress(OSError):  # closed meanwhile
+                with contextlib.suppress(OSError, ValueError):  # closed meanwhile
                     if is_stuck:
                         conn.sock.shutdown(socket.SHUT_RDWR)
                     elif not _has_unread(conn.sock):
