@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from config.settings import Settings
-from tracer import __version__, store_file
+from tracer import __version__, redact, store_file
 from tracer.decoder import EventDecoder
 from tracer.errors import EventError
 from tracer.events import KINDS, ErrorEvent
@@ -174,8 +174,12 @@ class Service:
             "push_breaker": "closed",
             "events": {**self.ledger.counts(), "rows": _row_ledger(counts)},
             "workers": workers,
-            "warnings": list(self._warnings()),
+            "warnings": [self._shown(warning) for warning in self._warnings()],
         }
+
+    def _shown(self, warning: str) -> str:
+        """Some quote events: a secret may stand where a model's name should."""
+        return redact.text(warning) if self.settings.redact else warning
 
     def _warnings(self) -> Iterator[str]:
         yield from self.settings.warnings
