@@ -58,6 +58,7 @@ class HttpWorker(ThreadWorker):
 
     def init_process(self) -> None:
         self._queued: dict[TConn, None] = {}
+        self._most_queued = 0
         self._busy: dict[TConn, float] = {}
         self._lingering: deque[Connection] = deque()
         super().init_process()
@@ -103,7 +104,8 @@ class HttpWorker(ThreadWorker):
 
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
         if self._busy or self._lingering:
-            timeout = CHECK_S if timeout is None else min(timeout, CHECK_S)
+            check_s = min(CHECK_S, self._patience_s())
+            timeout = check_s if timeout is None else min(timeout, check_s)
         super().wait_for_and_dispatch_events(timeout)
         self._cut_slow()
         now = time.monotonic()
@@ -162,10 +164,7 @@ class HttpWorker(ThreadWorker):
         """
         if not self._busy:
             return
-        now, waiting = time.monotonic(), len(self._queued)
-        patience_s = READ_S
-        if waiting:
-            patience_s = min(SHARED_S, CLEAR_S * self.cfg.threads / waiting)
+        now, waiting, patience_s = time.monotonic(), len(self._queued), self._patience_s()
         for conn, since in list(self._busy.items()):
             if now - since > patience_s:
                 is_stuck = waiting and now - since > ANSWER_S
@@ -174,6 +173,16 @@ class HttpWorker(ThreadWorker):
                         conn.sock.shutdown(socket.SHUT_RDWR)
                     elif not _has_unread(conn.sock):
                         conn.sock.shutdown(socket.SHUT_RD)
+
+    def _patience_s(self) -> float:
+        """How long a request may take to arrive, the less the more others wait for a thread: by
+        the most of the crowd that still waits, or its last ones would have time and time again.
+        """
+        if not self._queued:
+            self._most_queued = 0
+            return READ_S
+        self._most_queued = max(self._most_queued, len(self._queued))
+        return min(SHARED_S, CLEAR_S * self.cfg.threads / self._most_queued)
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
         """Whether another request may follow; a body that was refused is drained elsewhere."""
