@@ -182,7 +182,7 @@ class HttpWorker(ThreadWorker):
             self._most_queued = 0
             return READ_S
         self._most_queued = max(self._most_queued, len(self._queued))
-        return min(SHARED_S, CLEAR_S * self.cfg.threads / self._most_queued)
+        return min(SHARED_S, CLEAR_S * int(self.cfg.threads) / self._most_queued)
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
         """Whether another request may follow; a body that was refused is drained elsewhere."""
