@@ -21,6 +21,8 @@ UNITS = {
     "parameters": "?" + "a" * 40,
     "parameter names": "&keykey",
     "variables": "_API_KEY=",
+    "values": "token='",
+    "values in code": 'x.secret_key = "ab"; ',
     "named": '"password":',
     "named and cut": '"password":"',
     "named objects": '"password":{',

@@ -83,6 +83,11 @@ class EventDecoder:
             return self._decode(text, received_at)
         except RecursionError:
             raise EventError(Rejection.TOO_DEEP, "nested too deep") from None
+        except EventError as error:
+            if not self._is_redacting:
+                raise
+            sentence = redact.text(str(error))  # may quote what was sent
+            raise EventError(error.reason, sentence, error.field) from None
 
     def _decode(self, text: bytes, received_at: int) -> Record:
         is_ascii = text.isascii()

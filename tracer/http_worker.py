@@ -58,6 +58,7 @@ class HttpWorker(ThreadWorker):
 
     def init_process(self) -> None:
         self._queued: dict[TConn, None] = {}
+        self._most_queued = 0
         self._busy: dict[TConn, float] = {}
         self._lingering: deque[Connection] = deque()
         super().init_process()
@@ -78,6 +79,16 @@ class HttpWorker(ThreadWorker):
         self.pending_conns.append(connection)
         self._watch(connection, partial(self.on_pending_socket_readable, connection))
 
+    def on_pending_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        """Nothing for one that made room for another after the poller had found it readable."""
+        if client.fileno() >= 0:
+            super().on_pending_socket_readable(conn, client)
+
+    def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        """The same for one that was kept alive."""
+        if client.fileno() >= 0:
+            super().on_client_socket_readable(conn, client)
+
     def enqueue_req(self, conn: TConn) -> None:
         self._queued[conn] = None
         super().enqueue_req(conn)
@@ -93,7 +104,8 @@ class HttpWorker(ThreadWorker):
 
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
         if self._busy or self._lingering:
-            timeout = CHECK_S if timeout is None else min(timeout, CHECK_S)
+            check_s = min(CHECK_S, self._patience_s())
+            timeout = check_s if timeout is None else min(timeout, check_s)
         super().wait_for_and_dispatch_events(timeout)
         self._cut_slow()
         now = time.monotonic()
@@ -114,8 +126,10 @@ class HttpWorker(ThreadWorker):
         self._lingering.append(conn)
         self._watch(conn, partial(self._drain, conn))
 
-    def _drain(self, conn: Connection, _socket: Any) -> None:
+    def _drain(self, conn: Connection, client: socket.socket) -> None:
         """Reads what the peer still sends: a close with it unread would destroy our answer."""
+        if client.fileno() < 0:
+            return  # ended for another after the poller had found it readable
         try:
             if conn.sock.recv(262_144):
                 return
@@ -150,18 +164,25 @@ class HttpWorker(ThreadWorker):
         """
         if not self._busy:
             return
-        now, waiting = time.monotonic(), len(self._queued)
-        patience_s = READ_S
-        if waiting:
-            patience_s = min(SHARED_S, CLEAR_S * self.cfg.threads / waiting)
+        now, waiting, patience_s = time.monotonic(), len(self._queued), self._patience_s()
         for conn, since in list(self._busy.items()):
             if now - since > patience_s:
                 is_stuck = waiting and now - since > ANSWER_S
-                with contextlib.suppress(OSError):  # closed meanwhile
+                with contextlib.suppress(OSError, ValueError):  # closed meanwhile
                     if is_stuck:
                         conn.sock.shutdown(socket.SHUT_RDWR)
                     elif not _has_unread(conn.sock):
                         conn.sock.shutdown(socket.SHUT_RD)
+
+    def _patience_s(self) -> float:
+        """How long a request may take to arrive, the less the more others wait for a thread: by
+        the most of the crowd that still waits, or its last ones would have time and time again.
+        """
+        if not self._queued:
+            self._most_queued = 0
+            return READ_S
+        self._most_queued = max(self._most_queued, len(self._queued))
+        return min(SHARED_S, CLEAR_S * int(self.cfg.threads) / self._most_queued)
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
         """Whether another request may follow; a body that was refused is drained elsewhere."""

@@ -34,18 +34,18 @@ def value_end(text: str, start: int, quote: str) -> int:
     first = text[start : start + 1]
     if text.startswith(quote, start):
         plain = text.find(quote, start + len(quote))
-        if plain > 0 and "\\" not in text[start + len(quote) : plain + 1]:
+        inside = text[start + len(quote) : plain + 1]
+        if plain > 0 and "\\" not in inside and (quote == '"' or '"' not in inside):
             return plain + len(quote)  # the usual case: nothing escaped in it
-        return _end(text, start, quote)
+        return _plain_end(text, start) if quote == '"' else _end(text, start, quote)
     if first in ("{", "["):
-        return _end(text, start, quote)
+        return _plain_end(text, start) if quote == '"' else _end(text, start, quote)
     match = _SCALAR.match(text, start)
     return start if match is None or match[0] in ("true", "false", "null") else match.end()
 
 
 def _end(text: str, start: int, quote: str) -> int:
-    if quote == '"':
-        return _plain_end(text, start)
+    """Where the quote has backslashes, or is a single one: within a string of JSON."""
     backslashes, mark = len(quote) - 1, quote[-1]
     period, is_inside, depth = 2 * (backslashes + 1), False, 0
     for number, match in enumerate(_QUOTE_OR_BRACKET.finditer(text, start)):
@@ -54,6 +54,10 @@ def _end(text: str, start: int, quote: str) -> int:
         if match[2] is None:
             if not is_inside:
                 depth += 1 if match[0] in "{[" else -1
+        elif match[2] == '"' and len(match[1]) % 2 == 0:
+            return (
+                match.start()
+            )  # no backslash of an even number escapes it: all of JSON's text ends
         elif match[2] != mark:
             continue
         elif len(match[1]) < backslashes:

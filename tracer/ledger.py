@@ -6,8 +6,9 @@ instant and in any thread: each method moves events between places under one loc
 
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import TypedDict
+from typing import Any, TypedDict
 
 
 class Rejection(StrEnum):
@@ -108,3 +109,26 @@ class Ledger:
                 queued=self._queued,
                 lost=dict(self._lost),
             )
+
+
+def row_counts(counts: Mapping[str, int]) -> dict[str, Any]:
+    """The persistent counters as the contract names them; `deleted.<reason>` becomes a group. Once
+    there is something, `deleted_by_table` says the same in more detail.
+    """
+    prefix, by_table = "deleted.", "deleted_by_table."
+    rows: dict[str, Any] = {
+        name: counts.get(name, 0) for name in ("stored", "pushed", "unpushed", "refused")
+    }
+    rows["deleted"] = {
+        name.removeprefix(prefix): value
+        for name, value in counts.items()
+        if name.startswith(prefix)
+    }
+    tables: dict[str, dict[str, int]] = {}
+    for name, value in counts.items():
+        if name.startswith(by_table):
+            table, _, reason = name.removeprefix(by_table).partition(".")
+            tables.setdefault(table, {})[reason] = value
+    if tables:
+        rows["deleted_by_table"] = tables
+    return rows

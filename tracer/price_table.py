@@ -19,8 +19,8 @@ MAX_PREFIXES: Final = 3
 """Most `provider/` prefixes taken off a model's name."""
 
 LOCAL: Final = frozenset(
-    {"ollama", "lmstudio", "lm-studio", "llama.cpp", "llamacpp", "vllm", "sglang", "localai"}
-    | {"local", "mlx", "koboldcpp", "jan"}
+    {"ollama", "ollama_chat", "lmstudio", "lm-studio", "lm_studio", "llama.cpp", "llamacpp"}
+    | {"llama-cpp", "vllm", "sglang", "localai", "local", "localhost", "mlx", "koboldcpp", "jan"}
 )
 """Run on the owner's machine: a model known elsewhere does not tell what it costs there."""
 
@@ -147,7 +147,7 @@ def _readings(known: Table, provider: str, model: str) -> Iterator[tuple[str | N
     for a provider nobody knows: a gateway or proxy.
     """
     yield provider, model
-    if provider in LOCAL:
+    if provider in LOCAL or model.endswith(":free"):  # OpenRouter's, which others charge for
         return
     rest = model
     for _ in range(MAX_PREFIXES):
@@ -155,6 +155,8 @@ def _readings(known: Table, provider: str, model: str) -> Iterator[tuple[str | N
         if not slash:
             rest = prefix
             break
+        if prefix in LOCAL:
+            return
         yield provider, rest
         yield prefix, rest
     if _provider_id(known, provider, model) is None:

@@ -31,6 +31,12 @@ _BY_PREFIX: Final = (
     ("groq_key", r"\w{16,}+", ("gsk_",)),
     ("xai_key", r"[\w-]{16,}+", ("xai-",)),
     ("perplexity_key", r"\w{16,}+", ("pplx-",)),
+    ("nvidia_key", r"[\w-]{16,}+", ("nvapi-",)),
+    ("cerebras_key", r"\w{16,}+", ("csk-",)),
+    ("fireworks_key", r"\w{16,}+", ("fw_",)),
+    ("together_key", r"[\w-]{16,}+", ("tgp_v1_",)),
+    ("replicate_token", r"\w{16,}+", ("r8_",)),
+    ("tavily_key", r"[\w-]{16,}+", ("tvly-",)),
     ("huggingface_token", r"[A-Za-z0-9]{16,}+", ("hf_",)),
     ("stripe_key", r"\w{16,}+", ("sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_")),
     ("sendgrid_key", r"[\w-]{16,}+\.[\w-]{16,}+", ("SG.",)),
@@ -56,18 +62,23 @@ _PREFIXED: Final = tuple(
 )
 
 _PEM = re.compile(
-    r"-----BEGIN [A-Z0-9 ]{1,40}-----(?:[A-Za-z0-9+/=\s:,.]++|\\+[nrt]|-(?!----))*+"
+    r"-----BEGIN [A-Z0-9 ]{1,40}-----"
+    r"(?:[A-Za-z0-9+/=\s:,.|>\u2192]++|\\+(?:[nrt]|u2192)|-(?!----))*+"
     r"(?:-----END [A-Z0-9 ]{1,40}-----)?"
 )
 
 _KEY = re.compile(
     r"(?:api[_-]?key|authorization|cookies?|passw(?:or)?d|passphrase|pwd|secret|credentials?|"
     r"(?:private|access|secret)[_-]?key|token)"
-    r"(\\*+[\"'])\s{0,8}+:\s{0,8}+(\"[^\"\\]*+\"(?=\s*+[,}\]]))?"
+    r"((?:\\(?:\\{2}(?:\\{4}(?:\\{8})?)?)?)?\"|\\*+')\s{0,8}+:\s{0,8}+(\"[^\"\\]*+\"(?=\s*+[,}\]]))?"
 )
 """The end of a quoted name that names a secret, such as `OPENAI_API_KEY` or `slackBotToken`, and a
-plain string beside it. In JSON within a string of JSON the quote has backslashes before it.
+plain string beside it. In JSON within a string of JSON the quote has backslashes before it, 1, 3, 7
+or 15: other numbers are a name that ends in a backslash.
 """
+
+_OPENING = r"(?:\\{0,8}+[\"'](?![\s,:}\]]))?+"
+"""A quote that may open the value; one that ends a string of JSON is followed by other things."""
 
 _IN_CONTEXT: Final = (
     # literals of which one must be there, kind, pattern with the secret as its last group
@@ -76,7 +87,16 @@ _IN_CONTEXT: Final = (
         "header",
         re.compile(
             r"(?:cookie|authorization|api-key|auth-token|security-token)\s{0,4}+[:=]\s{0,4}+"
-            r"(?!\[redacted)([^\s\"'\\][^\r\n\"'\\]*+)"
+            rf"{_OPENING}(?!\[redacted)([^\s\"'\\][^\r\n\"'\\]*+)"
+        ),
+    ),
+    (
+        # as in source code and in what Node prints of an object
+        tuple(sign + quote for sign in (":", ": ", "=", "= ") for quote in "'\"\\"),
+        "value",
+        re.compile(
+            r"(?:api_?key|(?:access|private|secret|account)_?key|passw(?:or)?d|passphrase|secret|"
+            r"token)\s{0,4}+[:=]\s{0,4}+\\{0,8}+[\"'](?![\s,:}\]]|\[redacted)([^\r\n\"'\\]{4,}+)"
         ),
     ),
     (
@@ -95,8 +115,8 @@ _IN_CONTEXT: Final = (
         ("token=", "key=", "secret=", "passw", "sig", "credential=", "code=", "auth="),
         "parameter",
         re.compile(
-            r"[?&](?:[\w-]{0,40}?(?:token|key|secret|password|passwd|sig|signature|credential)|"
-            r"code|auth)=(?!\[redacted)([^&\s\"'\\#]{4,}+)",
+            r"(?:[?&#]|&amp;|\\u0026)(?:[\w-]{0,40}?"
+            r"(?:token|key|secret|password|passwd|sig|signature|credential)|code|auth)=(?!\[redacted)([^&\s\"'\\#]{4,}+)",
             re.A,
         ),
     ),
@@ -147,7 +167,7 @@ _MAX_PARTS: Final = 2000
 
 def is_suspect(text: bytes) -> bool:
     """Whether JSON may hold a secret. Most holds none, and this tells it at the speed of C."""
-    return any(map(_is_suspect, windows(text, overlap=64)))
+    return any(map(_is_suspect, windows(text, overlap=1024)))  # a URL up to its password's end
 
 
 def _is_suspect(text: bytes) -> bool:
@@ -241,7 +261,7 @@ def _without_named(value: str, small: str) -> tuple[str, str]:
         if match.start() < done:
             continue  # inside a value that was replaced
         start, end, quote = match.start(2), match.end(2), match[1]
-        if start < 0:
+        if quote != '"' or start < 0:  # after another quote this one ends the text around it
             start = match.end()
             end = value_end(value, start, quote)
         name = small[match.start() : match.start(1)]

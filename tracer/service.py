@@ -1,45 +1,25 @@
 """The composition root: builds the parts, starts and stops them in order, reports their health."""
 
 import logging
-import os
 import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from config.settings import Settings
-from tracer import __version__, collectors, store_file
-from tracer.breaker import Breaker, BreakerState
-from tracer.collectors.runner import Runner
-from tracer.decoder import EventDecoder
-from tracer.detections import Detections
-from tracer.encoders import native
-from tracer.encoders.batch import Encoder
-from tracer.events import KINDS
+from tracer import __version__, parts, redact, store_file
+from tracer.breaker import BreakerState
 from tracer.intake import Intake
-from tracer.janitor import Janitor
-from tracer.ledger import Ledger
-from tracer.pricing import Prices
-from tracer.push import Push
+from tracer.ledger import Ledger, row_counts
 from tracer.quality import Quality
-from tracer.remote import Remote
 from tracer.reporter import Report, Reporter
-from tracer.sampler import Sampler
-from tracer.store import Store
-from tracer.watch import Watch
 from tracer.worker import Worker
 from tracer.writer import Writer
 
-if TYPE_CHECKING:
-    from tracer.tailer import Tailer
-
 log = logging.getLogger(__name__)
-
-SHIPPED_PRICES: Final = Path(__file__).parent.parent / "config" / "prices.json"
 
 CLOSE_SHARE: Final = 0.2
 """Part of the shutdown budget that the final push leaves for checkpoint and close."""
@@ -47,9 +27,6 @@ CLOSE_SHARE: Final = 0.2
 
 FIRST_SAMPLE_S: Final = 1.0
 """After the start: the database is open by then, and the rates have a baseline soon."""
-GROWTH_RATIO: Final = 1.25
-GROWTH_BYTES: Final = 4 << 20
-"""How far the database may grow above `TRACE_MAX_DB_BYTES` until the janitor has come."""
 
 MAX_NOTICES: Final = 20
 TAIL_INTERVAL_S: Final = 0.5
@@ -70,25 +47,10 @@ class Service:
             max_bytes=settings.max_body_bytes,
             batch_size=settings.batch_size,
         )
-        self.store = Store(
-            settings.db_path,
-            synchronous=settings.synchronous,
-            max_bytes=round(settings.max_db_bytes * GROWTH_RATIO) + GROWTH_BYTES,
-            max_log_bytes=settings.wal_max_bytes,
-        )
+        self.store = parts.build_store(settings)
         self.quality = Quality()
-        override = Path(settings.prices_path) if settings.prices_path else None
-        self.prices = Prices(SHIPPED_PRICES, override, self.quality)
-        self.decoders = {
-            kind: EventDecoder(
-                kind,
-                agent_id=settings.agent_id,
-                max_text_bytes=settings.max_text_bytes,
-                prices=self.prices,
-                is_redacting=settings.redact,
-            )
-            for kind in KINDS
-        }
+        self.prices = parts.build_prices(settings, self.quality)
+        self.decoders = parts.build_decoders(settings, self.prices)
         self.reporter = Reporter(self.decoders, self.intake, self.ledger)
         self.writer = Writer(
             self.store,
@@ -97,84 +59,25 @@ class Service:
             report=self._report_notice,
             ask_for_room=self._wake_janitor,
         )
-        self.janitor = Janitor(
-            self.store,
-            self.writer.perform,
-            retention_days=settings.retention_days,
-            keeps_unpushed=bool(settings.push_endpoint),
-            max_db_bytes=settings.max_db_bytes,
-            min_db_bytes=settings.min_db_bytes,
-            disk_max_percent=settings.disk_max_percent,
-            wal_max_bytes=settings.wal_max_bytes,
-            report=self._note,
-        )
+        self.janitor = parts.build_janitor(settings, self.store, self.writer, self._note)
         self._notices: list[str] = []
         self.push = None
         if settings.push_endpoint:
-            self.push = self._build_push()
-        self.sampler = self._build_sampler()
-        self.tailer = self._build_tailer() if settings.log_path else None
+            self.push = parts.build_push(settings, self.store, self.writer, self._notices)
+        self.sampler = parts.build_sampler(settings, self.writer, self.reporter)
+        self.tailer = None
+        if settings.log_path:
+            self.tailer = parts.build_tailer(
+                settings, self.decoders, self.intake, self.ledger, self.writer
+            )
         self._workers: list[Worker] = []
         self._janitor_worker: Worker | None = None
         self._started_at = time.monotonic()
         self._is_stopped = False
 
-    def _build_push(self) -> Push:
-        settings = self.settings
-        remote = Remote(
-            settings.push_endpoint,
-            api_key=settings.push_api_key,
-            gzip_bodies=settings.push_gzip,
-            proxy=settings.push_proxy,
-            ca_file=settings.push_ca_file,
-        )
-        if remote.objection is not None:
-            self._notices.append(remote.objection)
-        return Push(
-            self.store,
-            remote,
-            _encoder(settings.push_format),
-            Breaker(threshold=settings.push_breaker, interval_s=settings.push_interval),
-            self.writer.perform,
-            agent_id=settings.agent_id,
-            max_bytes=settings.push_max_bytes,
-            timeout_s=settings.push_timeout,
-        )
-
-    def _build_sampler(self) -> Sampler:
-        settings = self.settings
-        folder, watch = settings.db_path.parent, Watch()
-        state_folder = os.environ.get("OPENCLAW_STATE_DIR")  # the agent's own variable
-        sources = collectors.build(
-            folder=folder,
-            mode=settings.metrics_scope,
-            watch=settings.watch_process,
-            dns_probes=settings.dns_probes,
-            state_folder=Path(state_folder) if state_folder else None,
-        )
-        return Sampler(
-            Runner(sources),
-            Detections(folder, settings.disk_max_percent, watch),
-            watch,
-            self.reporter,
-            interval_s=settings.metrics_interval,
-            is_ready=lambda: self.writer.database_status == "ok",
-        )
-
     def _wake_janitor(self) -> None:
         if self._janitor_worker is not None:
             self._janitor_worker.run_soon()
-
-    def _build_tailer(self) -> "Tailer":
-        from tracer.tailer import Tailer  # only where it is asked for: memory
-
-        return Tailer(
-            self.settings.log_path,
-            self.decoders,
-            self.intake,
-            self.ledger,
-            self.writer.perform,
-        )
 
     def start(self) -> None:
         """Starts the threads of this process and returns at once; the writer opens the store."""
@@ -265,10 +168,14 @@ class Service:
             "last_push_time": push and push.last_push_at,
             "last_push_status": push and push.last_status,
             "push_breaker": push.breaker.state if push else BreakerState.CLOSED,
-            "events": {**self.ledger.counts(), "rows": _row_ledger(counts)},
+            "events": {**self.ledger.counts(), "rows": row_counts(counts)},
             "workers": workers,
-            "warnings": list(self._warnings()),
+            "warnings": [self._shown(warning) for warning in self._warnings()],
         }
+
+    def _shown(self, warning: str) -> str:
+        """Some quote events: a secret may stand where a model's name should."""
+        return redact.text(warning) if self.settings.redact else warning
 
     def _warnings(self) -> Iterator[str]:
         yield from self.settings.warnings
@@ -288,35 +195,3 @@ class Service:
         except OSError:
             return None
         return round(100 * usage.used / (usage.used + usage.free), 1)
-
-
-def _encoder(push_format: str) -> Encoder:
-    """The module of the format: protobuf costs memory only those who ask for it."""
-    if push_format == "otlp":
-        from tracer.encoders import otlp
-
-        return otlp
-    return native
-
-
-def _row_ledger(counts: Any) -> dict[str, Any]:
-    """The persistent counters as the contract names them; `deleted.<reason>` becomes a group. Once
-    there is something, `deleted_by_table` says the same in more detail.
-    """
-    prefix, by_table = "deleted.", "deleted_by_table."
-    rows: dict[str, Any] = {
-        name: counts.get(name, 0) for name in ("stored", "pushed", "unpushed", "refused")
-    }
-    rows["deleted"] = {
-        name.removeprefix(prefix): value
-        for name, value in counts.items()
-        if name.startswith(prefix)
-    }
-    tables: dict[str, dict[str, int]] = {}
-    for name, value in counts.items():
-        if name.startswith(by_table):
-            table, _, reason = name.removeprefix(by_table).partition(".")
-            tables.setdefault(table, {})[reason] = value
-    if tables:
-        rows["deleted_by_table"] = tables
-    return rows

@@ -5,11 +5,15 @@ Anthropic and Bedrock count cached tokens beside their input. The names of the m
 them speaks; the provider's name does not, since gateways translate.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 NAMES: Final = ("usage", "raw_usage", "usageMetadata", "usage_metadata")
 """Where a report may hold such an object."""
+
+
+_CAPITAL = re.compile("[A-Z]")
 
 
 class Tokens(NamedTuple):
@@ -46,12 +50,14 @@ def read(usage: Mapping[str, Any]) -> Tokens | None:
     for names in _ADDITIVE:
         if (names[0] in usage or names[1] in usage) and not usage.keys().isdisjoint(names[2:]):
             return _additive(usage, *names)
-    if "promptTokenCount" in usage:
+    if "promptTokenCount" in usage or "prompt_token_count" in usage:
         return _google(usage)
     if not usage.keys().isdisjoint(("prompt_tokens", "completion_tokens")):
         return _openai(usage, "prompt_tokens", "completion_tokens")
     if not usage.keys().isdisjoint(("input_tokens", "output_tokens")):  # OpenAI's newer names
         return _openai(usage, "input_tokens", "output_tokens")
+    if "cachedInputTokens" in usage:
+        return _vercel(usage)
     if not usage.keys().isdisjoint(("inputTokens", "outputTokens")):
         return _additive(usage, *_ADDITIVE[1])
     return None
@@ -89,9 +95,13 @@ def _openai(usage: Mapping[str, Any], prompt_name: str, completion_name: str) ->
             details.get("cached_tokens"),
             usage.get("cache_read_input_tokens"),  # LiteLLM
             usage.get("prompt_cache_hit_tokens"),  # DeepSeek
+            usage.get("cached_tokens"),  # Moonshot
+            _object(usage.get("input_token_details")).get("cache_read"),  # LangChain
         ),
         cache_write=_first(
-            details.get("cache_write_tokens"), usage.get("cache_creation_input_tokens")
+            details.get("cache_write_tokens"),
+            usage.get("cache_creation_input_tokens"),
+            _object(usage.get("input_token_details")).get("cache_creation"),
         ),
         reasoning=reasoning,
         total=total,
@@ -99,15 +109,29 @@ def _openai(usage: Mapping[str, Any], prompt_name: str, completion_name: str) ->
 
 
 def _google(usage: Mapping[str, Any]) -> Tokens:
-    reasoning = _count(usage.get("thoughtsTokenCount"))
+    """As on the wire, or with the names that Google's library for Python gives them."""
+
+    def count(name: str) -> int | None:
+        return _first(usage.get(name), usage.get(_CAPITAL.sub(r"_\g<0>", name).lower()))
+
+    reasoning = count("thoughtsTokenCount")
     return Tokens(
-        prompt=_sum(
-            _count(usage.get("promptTokenCount")), _count(usage.get("toolUsePromptTokenCount"))
-        ),
-        completion=_sum(_count(usage.get("candidatesTokenCount")), reasoning),
-        cache_read=_count(usage.get("cachedContentTokenCount")),
+        prompt=_sum(count("promptTokenCount"), count("toolUsePromptTokenCount")),
+        completion=_sum(count("candidatesTokenCount"), reasoning),
+        cache_read=count("cachedContentTokenCount"),
         reasoning=reasoning,
-        total=_count(usage.get("totalTokenCount")),
+        total=count("totalTokenCount"),
+    )
+
+
+def _vercel(usage: Mapping[str, Any]) -> Tokens:
+    """Vercel's AI SDK, of which cached tokens are a part of the input."""
+    return Tokens(
+        prompt=_count(usage.get("inputTokens")),
+        completion=_count(usage.get("outputTokens")),
+        cache_read=_count(usage.get("cachedInputTokens")),
+        reasoning=_count(usage.get("reasoningTokens")),
+        total=_count(usage.get("totalTokens")),
     )
 
 

@@ -26,7 +26,7 @@ def test_the_python_sdk_is_understood_in_old_and_new_conventions(tmp_path, compr
         done = subprocess.run(
             [sys.executable, str(SCRIPT)], env=environ, capture_output=True, text=True, timeout=60
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert done.returncode == 0, done.stderr  # a 429 meanwhile is sent again
         said = json.loads(done.stdout)
         wait_until(lambda: server.health()["events"]["queued"] == 0)
         calls = server.rows("SELECT * FROM llm_traces ORDER BY created_at, id")

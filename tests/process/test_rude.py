@@ -5,7 +5,9 @@ import gzip
 import hashlib
 import inspect
 import json
+import os
 import resource
+import signal
 import socket
 import threading
 import time
@@ -19,6 +21,7 @@ from gunicorn.workers import gthread
 
 from tests.support import wait_until
 from tests.support.gunicorn import Gunicorn, assert_balanced
+from tracer.http_worker import HttpWorker
 
 HEAD = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 SLOW = HEAD + b"Content-Length: 1000000\r\n\r\n"
@@ -66,6 +69,36 @@ def test_idle_connections_make_room(server, crowd):
     assert is_served_soon(server) < 5
 
 
+def test_a_connection_that_speaks_as_it_makes_room_harms_nobody(tmp_path):
+    """The poller finds the new connection and the words of the evicted one in the same turn."""
+    with Gunicorn(tmp_path) as server, contextlib.ExitStack() as opened:
+
+        def connect():
+            client = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+            return opened.enter_context(client)
+
+        (worker,) = server.worker_pids
+        idle = [connect() for _ in range(530)]  # more than it holds
+        wait_until(lambda: not idle[10].recv(1, socket.MSG_PEEK))  # made room
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            connect()
+            for client in idle[11:50]:
+                with contextlib.suppress(OSError):
+                    client.sendall(b"G")
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        is_served_soon(server)
+        assert server.worker_pids == [worker]
+
+
+def test_a_connection_that_was_cut_short_is_not_drained():
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.close()
+        HttpWorker._drain(HttpWorker.__new__(HttpWorker), None, ours)
+
+
 @pytest.mark.parametrize(
     "part",
     [
@@ -82,6 +115,12 @@ def test_idle_connections_make_room(server, crowd):
 def test_stalled_connections_do_not_freeze_others(server, crowd, part):
     for _ in range(40):
         crowd(part)
+    is_served_soon(server)
+
+
+def test_as_many_stalled_connections_as_fit_do_not_freeze_others(server, crowd):
+    for _ in range(450):
+        crowd(b"G")
     is_served_soon(server)
 
 

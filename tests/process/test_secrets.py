@@ -42,8 +42,13 @@ def test_secrets_on_every_way_in_are_found_nowhere(tmp_path, remote):
             assert (status, answer["errors"]) == (200, [])
             assert not any(mark in str(answer) for mark in MARKS)
             sent += len(events)
+            _, answer = server.request("POST", kind.route, {"message": secret, "severity": secret})
+            assert not any(mark in str(answer) for mark in MARKS)
             server.request("POST", f"{kind.route}/{secret}", {"message": secret})
-            server.request("POST", kind.route, {"message": secret, "severity": secret})
+        for secret in SECRETS.values():
+            call = {"provider": secret, "model": secret, "prompt_tokens": 1}
+            server.request("POST", "/v1/traces", call, Prefer="wait")
+            sent += 1
         wait_until(lambda: len(remote.events) == sent)
         kept = {
             "health": json.dumps(server.request("GET", "/health")[1]),

@@ -79,7 +79,7 @@ class Gunicorn:
             return False
 
     def request(self, method, path, body=None, **headers):
-        """Status and parsed answer; `headers` with underscores for dashes."""
+        """Status and answer, JSON parsed; `headers` with underscores for dashes."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
             sent = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -89,7 +89,9 @@ class Gunicorn:
                 body = json.dumps(body).encode()
             connection.request(method, path, body, sent)
             answer = connection.getresponse()
-            return answer.status, json.loads(answer.read() or b"null")
+            received = answer.read()
+            is_json = "json" in answer.headers.get("Content-Type", "")
+            return answer.status, json.loads(received or b"null") if is_json else received
         finally:
             connection.close()
 

@@ -181,6 +181,9 @@ def test_names_of_agents_lead_to_the_model(sent, meant):
     [
         ("ollama", "gpt-oss:20b"),
         ("ollama", "deepseek-r1:8b"),
+        ("ollama_chat", "gpt-oss-20b"),
+        ("litellm", "ollama/gpt-oss-120b"),
+        ("openrouter", "deepseek/deepseek-r1:free"),
         ("nobody", "unheard-of"),
         ("nobody", "llama-3.3-70b"),
         ("anthropic", "claude-99"),

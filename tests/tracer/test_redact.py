@@ -89,10 +89,19 @@ def test_escapes_hide_nothing():
         '{"prompt_tokens": 5, "max_tokens": 9, "token": 7, "sessionKey": "agent:main", "public_key": "x"}',
         '{"secret": null, "token": true}',
         "agent:main:main and call_abc-123",
+        '{"why": "no token:", "next": "text of no secret", "a": ["x-api-key=", "b"]}',
+        '{"a": "{\\"why\\": \\"no secret: \\", \\"next\\": \\"text of it\\"}"}',
+        "the primary key: 'id', a key='value', # 1 and &amp; more",
     ],
 )
 def test_harmless_text_stays(harmless):
     assert redact.text(harmless) == harmless
+
+
+@pytest.mark.parametrize("before", range(65_200, 65_560, 40))
+def test_a_password_in_a_url_is_suspected_wherever_it_is_in_a_long_text(before):
+    url = "https://x:" + "Zq8vT1xX" * 20 + "@example.com"
+    assert redact.is_suspect(b'"' + b"y" * before + url.encode() + b'"')
 
 
 @given(ANY_JSON)
@@ -101,6 +110,29 @@ def test_json_stays_json_and_what_holds_no_secret_stays_the_same(value):
     redacted = json.loads(redact.json_text(text))
     if not redact.is_suspect(text.encode()):
         assert json.dumps(redacted) == text
+
+
+@pytest.mark.parametrize("name", ["password\\", "x\\\\api_key\\", 'token"\\'])
+@pytest.mark.parametrize("value", ["plain", ["plain"], 1])
+def test_a_name_that_ends_in_a_backslash_leaves_valid_json(name, value):
+    text = json.dumps({"a": {name: value}, "b": [1]})
+    assert json.loads(redact.json_text(text))["b"] == [1]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["'password':[", "it's", "]"],
+        ["'password': 'abc", "it's", 1],
+        [{"password' :": ", x", "b": 1}],
+        ['"password":"x\\', 'y"', 1],
+        ['{"password" :', ", x", 1],
+    ],
+)
+def test_what_looks_like_a_value_does_not_reach_beyond_its_text(value):
+    found = json.loads(redact.json_text(json.dumps(value)))
+    assert len(found) == len(value)
+    assert found[1:] == value[1:]
 
 
 @given(st.lists(st.sampled_from([*'"\\{}[]:,a', "password"]), max_size=60).map("".join))

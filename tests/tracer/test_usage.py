@@ -79,6 +79,33 @@ SHAPES = {
         },
         Tokens(100, 50, 60, None, 30, 150),
     ),
+    "Google's library for Python spells it so": (
+        {
+            "prompt_token_count": 100,
+            "candidates_token_count": 20,
+            "thoughts_token_count": 30,
+            "cached_content_token_count": 60,
+            "total_token_count": 150,
+        },
+        Tokens(100, 50, 60, None, 30, 150),
+    ),
+    "Moonshot has no details": (
+        {"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105, "cached_tokens": 64},
+        Tokens(100, 5, 64, None, None, 105),
+    ),
+    "Vercel's AI SDK includes cached tokens, unlike Bedrock": (
+        {"inputTokens": 100, "outputTokens": 5, "totalTokens": 105, "cachedInputTokens": 80},
+        Tokens(100, 5, 80, None, None, 105),
+    ),
+    "LangChain has details of its own": (
+        {
+            "input_tokens": 115,
+            "output_tokens": 7,
+            "total_tokens": 122,
+            "input_token_details": {"cache_read": 100, "cache_creation": 5},
+        },
+        Tokens(115, 7, 100, 5, None, 122),
+    ),
     "OpenClaw counts like Anthropic": (
         {"input": 10, "output": 5, "cacheRead": 80, "cacheWrite": 10, "total": 105},
         Tokens(100, 5, 80, 10),

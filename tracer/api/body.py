@@ -1,5 +1,6 @@
 """From a request to the texts of its events: reading, decompressing, splitting. All bounded."""
 
+import gc
 import io
 import threading
 import zlib
@@ -65,8 +66,9 @@ class BodyReader:
         self._waiting = threading.BoundedSemaphore(MAX_LARGE)
 
     @contextmanager
-    def body(self, request: falcon.Request) -> Iterator[bytes]:
-        """The whole body; large ones hold others up until the block ends.
+    def body(self, request: falcon.Request) -> Iterator[list[bytes]]:
+        """The whole body, to be popped, so that it is freed as soon as it is not needed; large ones
+        hold others up until the block ends.
 
         Raises EventError when it is too large, cut off or not gzip, or too many large ones are in
         work. Blocks on a slow client, as long as the server lets it.
@@ -80,10 +82,10 @@ class BodyReader:
         if length is not None and length > self._max_bytes:
             raise self._too_large()
         with _Turn(self._large, self._waiting) as turn:
-            body = self._collect(self._parts(request, length), turn)
+            held = [self._collect(self._parts(request, length), turn)]
             if encoding == "gzip":
-                body = self._collect(_gunzip(body), turn)
-            yield body
+                held = [self._collect(_gunzip(held.pop()), turn)]
+            yield held
 
     def _collect(self, parts: Iterator[bytes], turn: "_Turn") -> bytes:
         """Joins the parts; enters the turn once there are more than small bodies have."""
@@ -142,6 +144,7 @@ class _Turn:
 
     def __exit__(self, *_: object) -> None:
         if self._is_taken:
+            gc.collect()  # what is left of it in cycles would stay for long
             self._large.release()
 
 

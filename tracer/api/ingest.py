@@ -65,11 +65,14 @@ class Ingest:
             return
         try:
             media = body.media_type(request)
-            with self._reader.body(request) as sent:
+            with self._reader.body(request) as held:
+                sent = held.pop()
                 if self._otlp is not None and media == body.JSON and self._otlp.is_meant(sent):
                     self._otlp.answer(response, sent, is_json=True)
                     return
-                self._take(request, response, self._splitter.split(sent, media))
+                texts = self._splitter.split(sent, media)
+                del sent
+                self._take(request, response, texts)
         except EventError as error:
             self.refuse(response, Rejection(error.reason), str(error))
         except Exception:

@@ -68,8 +68,8 @@ class Otlp:
                     Rejection.UNSUPPORTED_TYPE,
                     f"send the header Content-Type: {PROTOBUF} or {body.JSON}",
                 )
-            with self._reader.body(request) as sent:
-                self.answer(response, sent, is_json=is_json)
+            with self._reader.body(request) as held:
+                self.answer(response, held.pop(), is_json=is_json)
         except EventError as error:
             self.refuse_body(response, error, is_json=is_json)
 
