@@ -1,11 +1,13 @@
 """The WSGI application, put together. Importing this starts nothing: see `gunicorn.conf.py`."""
 
 from config.settings import current
+from tracer.api import debug
 from tracer.api.app import create_app
 from tracer.api.body import BodyReader, Splitter
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
+from tracer.api.metrics import Metrics
 from tracer.service import Service
 
 settings = current()
@@ -25,5 +27,9 @@ application = create_app(
         )
         for kind, decoder in service.decoders.items()
         if kind.route is not None
+    },
+    {
+        "/metrics": Metrics(service.readings),
+        **debug.routes(service.variables, service.profiler, service.heap),
     },
 )

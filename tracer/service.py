@@ -7,19 +7,22 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from config.settings import Settings
-from tracer import __version__, collectors, store_file
+from config.settings import Settings, shown
+from tracer import __version__, collectors, runtime, store_file
+from tracer.call_counts import CallCounts
 from tracer.collectors.runner import Runner
 from tracer.decoder import EventDecoder
 from tracer.detections import Detections
 from tracer.events import KINDS
+from tracer.heap import Heap
 from tracer.intake import Intake
 from tracer.ledger import Ledger
 from tracer.pricing import Prices
+from tracer.profiler import Profiler
 from tracer.push import Push
 from tracer.quality import Quality
 from tracer.remote import Remote
@@ -29,6 +32,9 @@ from tracer.store import Store
 from tracer.watch import Watch
 from tracer.worker import Worker
 from tracer.writer import Writer
+
+if TYPE_CHECKING:
+    from tracer.exposition import Readings
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +78,16 @@ class Service:
             for kind in KINDS
         }
         self.reporter = Reporter(self.decoders, self.intake, self.ledger)
+        self.calls = CallCounts()
         self.writer = Writer(
-            self.store, self.intake, window_s=settings.batch_window, report=self._report_notice
+            self.store,
+            self.intake,
+            window_s=settings.batch_window,
+            report=self._report_notice,
+            on_stored=self.calls.note,
         )
+        self.profiler = Profiler()
+        self.heap = Heap()
         self._notices: list[str] = []
         self.push = None
         if settings.push_endpoint and settings.push_format == "json":
@@ -201,12 +214,35 @@ class Service:
             "warnings": list(self._warnings()),
         }
 
+    def readings(self) -> "Readings":
+        """What `/metrics` shows. Reads memory and file sizes, no table."""
+        from tracer.exposition import Readings
+
+        return Readings(
+            self.health(),
+            {worker.name: worker.passes for worker in self._workers},
+            self.quality.counts(),
+            self.calls.groups(),
+            self.sampler.latest,
+            self.sampler.totals,
+        )
+
+    def variables(self) -> dict[str, Any]:
+        """The answer to `/debug/vars`: nothing of environment or arguments, and no secret."""
+        return {
+            **self.health(),
+            "quality": self.quality.counts(),
+            "settings": shown(self.settings),
+            "runtime": runtime.describe(),
+        }
+
     def _warnings(self) -> Iterator[str]:
         yield from self.settings.warnings
         yield from self._notices
         yield from self.prices.warnings(datetime.now(UTC).date())
         yield from self.quality.warnings()
         yield from self.sampler.warnings()
+        yield from self.heap.warnings()
         if self.push is not None and self.push.failed_passes:
             yield f"push {self.push.last_status} ({self.push.failed_passes} passes in a row)"
 

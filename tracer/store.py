@@ -5,7 +5,7 @@ Methods that write belong to the writer thread, except where said otherwise.
 
 import heapq
 import sqlite3
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -176,6 +176,18 @@ class Store:
             cursor.execute(sql, values)
             stored += cursor.rowcount
         return stored
+
+    def became_rows(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Of a batch just inserted, those that were not known before: the first with its identity,
+        if the row has its time of arrival.
+        """
+        for record in {(r.kind, r.trace_id): r for r in reversed(list(records))}.values():
+            row = self._database.execute_sql(
+                f"SELECT received_at FROM {record.kind._meta.table_name} WHERE trace_id = ?",
+                (record.trace_id,),
+            ).fetchone()
+            if row == (record.received_at,):
+                yield record
 
     def unpushed(self, among: IdRanges | None = None) -> Generator[UnpushedRow, None, None]:
         """Rows no remote has confirmed or refused, all kinds together, oldest first.

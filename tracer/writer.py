@@ -4,10 +4,11 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from tracer import store_file
+from tracer.decoder import Record
 from tracer.errors import StoreError, StoreLocked
 from tracer.intake import Intake
 from tracer.store import Store
@@ -52,7 +53,13 @@ class Writer:
     """
 
     def __init__(
-        self, store: Store, intake: Intake, *, window_s: float, report: Callable[[str], None]
+        self,
+        store: Store,
+        intake: Intake,
+        *,
+        window_s: float,
+        report: Callable[[str], None],
+        on_stored: Callable[[Iterable[Record]], None] | None = None,
     ) -> None:
         self.database_status = "opening"
         """`ok`, or why the database cannot be used, in words."""
@@ -60,6 +67,7 @@ class Writer:
         self._intake = intake
         self._pace_s = min(COMMIT_PACE_S, window_s)
         self._report = report
+        self._on_stored = on_stored
         self._requests: deque[_Request] = deque()
         self._committed_at = 0.0
 
@@ -116,12 +124,18 @@ class Writer:
             log.error("%d accepted events could not be stored before the stop", lost)
         self._store.close()
 
-    def _commit(self, records: list[Any]) -> None:
+    def _commit(self, records: list[Record]) -> None:
         inserted = self._store.insert(records)
         self._committed_at = time.monotonic()
         for position, why in inserted.lost.items():
             log.error("SQLite refused the event %s: %s", records[position].trace_id, why)
         self._intake.settle(len(records), inserted.stored, inserted.lost)
+        if self._on_stored is not None:
+            is_all = inserted.stored == len(records)
+            try:
+                self._on_stored(records if is_all else self._store.became_rows(records))
+            except Exception:  # they are stored: no reason to distrust the database
+                log.exception("what was stored could not be counted")
 
     def _serve(self, request: _Request) -> None:
         if request.is_cancelled:  # its thread was told that it failed

@@ -1,6 +1,8 @@
 """The Falcon application: its parts come in from outside, so a test can hand it its own."""
 
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import falcon
@@ -18,9 +20,12 @@ _encoder = msgspec.json.Encoder()
 
 
 def create_app(
-    guard: Guard, health: Health, ingest: dict[type[Event], Ingest]
+    guard: Guard,
+    health: Health,
+    ingest: dict[type[Event], Ingest],
+    further: Mapping[str, object] = MappingProxyType({}),
 ) -> falcon.App[Any, Any]:
-    """Routes and error handling. Starts nothing."""
+    """Routes and error handling; `further` are resources by path. Starts nothing."""
     app = falcon.App(middleware=[guard])
     json_handler = falcon.media.JSONHandler(
         dumps=lambda value: _encoder.encode(value).decode(), loads=msgspec.json.decode
@@ -32,6 +37,8 @@ def create_app(
     app.add_route("/openapi.json", OpenApi(list(ingest)))
     for kind, resource in ingest.items():
         app.add_route(str(kind.route), resource)
+    for path, other in further.items():
+        app.add_route(path, other)
     return app
 
 
