@@ -89,7 +89,7 @@ class CallCounts:
     """
 
     def __init__(self) -> None:
-        self._groups: dict[Names, CallGroup] = {}
+        self._groups: dict[tuple[str, str, str], CallGroup] = {}
 
     def note(self, records: Iterable[Record]) -> None:
         """Counts the calls among what was stored."""
@@ -99,7 +99,7 @@ class CallCounts:
 
     def groups(self) -> list[tuple[Names, CallGroup]]:
         """What was counted so far."""
-        return list(self._groups.items())
+        return [(Names(*names), group) for names, group in list(self._groups.items())]
 
     def _add(self, row: tuple[Any, ...]) -> None:
         operation, provider, model, status, latency_ms, prompt, completion, cost_usd = _read(row)
@@ -122,7 +122,7 @@ class CallCounts:
                 group.tokens["output"].add(completion)
 
     def _group(self, operation: str, provider: str, model: str) -> CallGroup:
-        group = self._groups.get(Names(operation, provider, model))
+        group = self._groups.get((operation, provider, model))
         if group is None:
             names = Names(*(n[:LONGEST_NAME] for n in (operation, provider, model)))
             if names not in self._groups and len(self._groups) >= MAX_GROUPS:
