@@ -44,6 +44,7 @@ def test_who_burns_cpu_is_seen_and_who_sleeps_is_not():
         by_thread[name] = by_thread.get(name, 0) + sample.values[1]
     assert by_thread["burner"] > 3 * by_thread.get("sleeper", 0)
     assert max(profile.samples, key=lambda s: s.values[1]).stack[0].function == "burn"
+    assert all(sample.values[1] > 0 for sample in profile.samples)
     assert profile.duration_ns >= 500e6
     assert profile.period == PERIOD_NS
 
