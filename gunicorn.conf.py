@@ -174,10 +174,12 @@ def post_fork(server, worker):
 
 def post_worker_init(worker):
     """Gunicorn's handlers are in place. Its quick stop would answer 202 after the last drain."""
+    from wsgi import service
 
     def handle_stop(signum, frame):
         global _stop_requested_at
         _stop_requested_at = _stop_requested_at or time.monotonic()
+        service.profiler.end()  # a request that records one would use up the time to stop
         worker.handle_exit(signum, frame)
 
     signal.signal(signal.SIGTERM, handle_stop)

@@ -1,11 +1,13 @@
 """The WSGI application, put together. Importing this starts nothing: see `gunicorn.conf.py`."""
 
 from config.settings import current
+from tracer.api import debug
 from tracer.api.app import create_app
 from tracer.api.body import BodyReader, Splitter
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
+from tracer.api.metrics import Metrics
 from tracer.api.otlp import Otlp
 from tracer.events import LlmTrace
 from tracer.otlp import Signal, Translator
@@ -39,4 +41,8 @@ application = create_app(
     Health(service.health),
     ingest,
     otlp,
+    {
+        "/metrics": Metrics(service.readings),
+        **debug.routes(service.variables, service.profiler, service.heap),
+    },
 )

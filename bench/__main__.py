@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import compare, load, metrics, push, redact
+from bench import compare, load, metrics, push, redact, watching
 from bench.server import Server
 
 
@@ -60,6 +60,8 @@ def main():
             "p99 ≤ 5",
         )
         show_memory("after all this (> 50,000 events)", bare, ours, "≤ 52")
+        watching.show_all(show, ours)
+        show_memory("after scrapes and profiles", bare, ours, "")
     name, worst, prose = redact.worst()
     show("redaction of prose, CPU s per MB", f"{prose:.3f}")
     show(f"redaction at worst ({name}), CPU s per MB", f"{worst:.3f}", "≤ 0.2")

@@ -172,6 +172,19 @@ def declared() -> dict[str, dataclasses.Field[Any]]:
     return {f"TRACE_{f.name.upper()}": f for f in fields if "read" in f.metadata}
 
 
+def shown(settings: Settings) -> dict[str, Any]:
+    """Variable → value as JSON has it; of a secret only whether it is set."""
+    return {name: _shown(getattr(settings, f.name), f) for name, f in declared().items()}
+
+
+def _shown(value: Any, field: dataclasses.Field[Any]) -> Any:
+    if field.metadata["secret"]:
+        return "(set, not shown)" if value else ""
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return [_shown(part, field) for part in value]
+    return value if isinstance(value, bool | int | float) else str(value)
+
+
 def load(environ: Mapping[str, str]) -> Settings:
     """Reads all settings. Raises SettingsError: one line naming variable, value, what is accepted.
 

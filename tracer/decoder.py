@@ -35,6 +35,11 @@ class Record(NamedTuple):
     def trace_id(self) -> str:
         return str(self.row[0])
 
+    @property
+    def received_at(self) -> int:
+        """Epoch milliseconds."""
+        return int(self.row[self.kind.stored_columns().index("received_at")])
+
 
 class EventDecoder:
     """Reads events of one kind. Stateless after construction, safe in all threads."""

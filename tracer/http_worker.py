@@ -167,9 +167,9 @@ class HttpWorker(ThreadWorker):
         now, waiting, patience_s = time.monotonic(), len(self._queued), self._patience_s()
         for conn, since in list(self._busy.items()):
             if now - since > patience_s:
-                is_stuck = waiting and now - since > ANSWER_S
+                is_long = waiting and now - since > ANSWER_S
                 with contextlib.suppress(OSError, ValueError):  # closed meanwhile
-                    if is_stuck:
+                    if is_long and _has_unsent(conn.sock):  # else it works, as a profile does
                         conn.sock.shutdown(socket.SHUT_RDWR)
                     elif not _has_unread(conn.sock):
                         conn.sock.shutdown(socket.SHUT_RD)
@@ -191,7 +191,16 @@ class HttpWorker(ThreadWorker):
 
 
 def _has_unread(sock: socket.socket) -> bool:
-    """Whether the kernel holds bytes that we have not read (ioctl_tty(2), FIONREAD)."""
-    unread = array.array("i", [0])
-    fcntl.ioctl(sock.fileno(), termios.FIONREAD, unread)
-    return unread[0] > 0
+    """Whether the kernel holds bytes that we have not read (tcp(7), FIONREAD)."""
+    return _queued_bytes(sock, termios.FIONREAD) > 0
+
+
+def _has_unsent(sock: socket.socket) -> bool:
+    """Whether the kernel holds bytes that the client has not taken (tcp(7), SIOCOUTQ)."""
+    return _queued_bytes(sock, termios.TIOCOUTQ) > 0
+
+
+def _queued_bytes(sock: socket.socket, request: int) -> int:
+    count = array.array("i", [0])
+    fcntl.ioctl(sock.fileno(), request, count)
+    return count[0]

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from tracer.collectors.runner import PassResult, Runner
@@ -53,6 +53,10 @@ class Sampler:
         moment: Callable[[], Moment] = moment,
     ) -> None:
         self.passes = 0
+        self.latest: Mapping[str, Any] = {}
+        """The values of the newest row. Replaced as a whole, never changed."""
+        self.totals: Counter[str] = Counter()
+        """Of the columns that tell what came about in an interval, the sums since the start."""
         self._runner = runner
         self._detections = detections
         self._watch = watch
@@ -81,6 +85,9 @@ class Sampler:
             self._undelivered.popleft()
         if last is not None:
             self._store(result, now, last)
+            self.latest = result.values
+            for name in SystemMetric.in_interval:
+                self.totals[name] += result.values.get(name) or 0
         self._last = now
         self.passes += 1
 

@@ -5,19 +5,25 @@ import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from config.settings import Settings
-from tracer import __version__, parts, redact, store_file
+from config.settings import Settings, shown
+from tracer import __version__, parts, redact, runtime, store_file
 from tracer.breaker import BreakerState
+from tracer.call_counts import CallCounts
+from tracer.heap import Heap
 from tracer.intake import Intake
 from tracer.ledger import Ledger, row_counts
+from tracer.profiler import Profiler
 from tracer.quality import Quality
 from tracer.reporter import Report, Reporter
 from tracer.worker import Worker
 from tracer.writer import Writer
+
+if TYPE_CHECKING:
+    from tracer.exposition import Readings
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +58,17 @@ class Service:
         self.prices = parts.build_prices(settings, self.quality)
         self.decoders = parts.build_decoders(settings, self.prices)
         self.reporter = Reporter(self.decoders, self.intake, self.ledger)
+        self.calls = CallCounts()
         self.writer = Writer(
             self.store,
             self.intake,
             window_s=settings.batch_window,
             report=self._report_notice,
             ask_for_room=self._wake_janitor,
+            on_stored=self.calls.note,
         )
+        self.profiler = Profiler()
+        self.heap = Heap()
         self.janitor = parts.build_janitor(settings, self.store, self.writer, self._note)
         self._notices: list[str] = []
         self.push = None
@@ -177,6 +187,28 @@ class Service:
         """Some quote events: a secret may stand where a model's name should."""
         return redact.text(warning) if self.settings.redact else warning
 
+    def readings(self) -> "Readings":
+        """What `/metrics` shows. Reads memory and file sizes, no table."""
+        from tracer.exposition import Readings
+
+        return Readings(
+            self.health(),
+            {worker.name: worker.passes for worker in self._workers},
+            self.quality.counts(),
+            self.calls.groups(),
+            self.sampler.latest,
+            self.sampler.totals,
+        )
+
+    def variables(self) -> dict[str, Any]:
+        """The answer to `/debug/vars`: nothing of environment or arguments, and no secret."""
+        return {
+            **self.health(),
+            "quality": self.quality.counts(),
+            "settings": shown(self.settings),
+            "runtime": runtime.describe(),
+        }
+
     def _warnings(self) -> Iterator[str]:
         yield from self.settings.warnings
         yield from self._notices
@@ -188,6 +220,7 @@ class Service:
         yield from self.janitor.warnings()
         if self.tailer is not None:
             yield from self.tailer.warnings()
+        yield from self.heap.warnings()
 
     def _disk_percent(self) -> float | None:
         try:

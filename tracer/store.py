@@ -6,7 +6,7 @@ modules beside: `statements`, `schema`, `opening`, `retention`, `maintenance`, `
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
@@ -170,6 +170,18 @@ class Store:
         """Notes that accepted events could not be stored, for the remote to be told."""
         with self.counting() as changes:
             changes[f"lost.{reason}"] += count
+
+    def became_rows(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Of a batch just inserted, those that were not known before: the first with its identity,
+        if the row has its time of arrival.
+        """
+        for record in {(r.kind, r.trace_id): r for r in reversed(list(records))}.values():
+            row = self._database.execute_sql(
+                f"SELECT received_at FROM {record.kind._meta.table_name} WHERE trace_id = ?",
+                (record.trace_id,),
+            ).fetchone()
+            if row == (record.received_at,):
+                yield record
 
     @contextmanager
     def counting(self) -> Iterator[Counter[str]]:

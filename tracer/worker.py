@@ -47,6 +47,8 @@ class Worker:
     ) -> None:
         self.name = name
         self.failures = 0
+        self.passes = 0
+        """Steps of its jobs that ended well."""
         self.last_ok_at: int | None = None
         self._at_stop = at_stop
         self._wake = wake
@@ -128,6 +130,7 @@ class Worker:
             log.exception("%s failed", self.name)
         if delay_s is None:
             self.last_ok_at = now_ms()
+            self.passes += 1
         else:
             self.failures += 1
         self._due_at[scheduled] = time.monotonic() + (interval_s if delay_s is None else delay_s)

@@ -4,10 +4,11 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from tracer import maintenance, store_file
+from tracer.decoder import Record
 from tracer.errors import StoreError, StoreLocked
 from tracer.intake import Intake
 from tracer.ledger import Loss
@@ -65,6 +66,7 @@ class Writer:
         window_s: float,
         report: Callable[[str], None],
         ask_for_room: Callable[[], None] = lambda: None,
+        on_stored: Callable[[Iterable[Record]], None] | None = None,
     ) -> None:
         self.database_status = "opening"
         """`ok`, or why the database cannot be used, in words."""
@@ -76,6 +78,7 @@ class Writer:
         self._is_full = False
         self._asked_at = 0.0
         self._looked_at = 0.0
+        self._on_stored = on_stored
         self._requests: deque[_Request] = deque()
         self._committed_at = 0.0
 
@@ -140,13 +143,19 @@ class Writer:
                 log.error("nor could the remote be told of them: %s", error)
         self._store.close()
 
-    def _commit(self, records: list[Any]) -> None:
+    def _commit(self, records: list[Record]) -> None:
         inserted = self._store.insert(records)
         self._committed_at = time.monotonic()
         for position, why in inserted.lost.items():
             log.error("SQLite refused the event %s: %s", records[position].trace_id, why)
         self._intake.settle(len(records), inserted.stored, inserted.lost)
         self._look_ahead()
+        if self._on_stored is not None:
+            is_all = inserted.stored == len(records)
+            try:
+                self._on_stored(records if is_all else self._store.became_rows(records))
+            except Exception:  # they are stored: no reason to distrust the database
+                log.exception("what was stored could not be counted")
 
     def _serve(self, request: _Request) -> None:
         if request.is_cancelled:  # its thread was told that it failed

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import falcon
@@ -25,8 +26,12 @@ def create_app(
     health: Health,
     ingest: Mapping[type[Event], Ingest],
     otlp: Mapping[Signal, Otlp],
+    further: Mapping[str, object] = MappingProxyType({}),
 ) -> falcon.App[Any, Any]:
-    """Routes and error handling. OTLP traces come to a route of `ingest`. Starts nothing."""
+    """Routes and error handling; `further` are resources by path. Starts nothing.
+
+    OTLP traces come to a route of `ingest`.
+    """
     app = falcon.App(middleware=[guard])
     json_handler = falcon.media.JSONHandler(
         dumps=lambda value: _encoder.encode(value).decode(), loads=msgspec.json.decode
@@ -40,6 +45,8 @@ def create_app(
         app.add_route(str(kind.route), resource)
     app.add_route("/v1/logs", otlp[Signal.LOGS])
     app.add_route("/v1/metrics", otlp[Signal.METRICS])
+    for path, other in further.items():
+        app.add_route(path, other)
     return app
 
 

@@ -1,5 +1,7 @@
 """How the host was doing: one wide row per pass of the sampler."""
 
+from typing import ClassVar
+
 from tracer.events.base import Event
 from tracer.fields import Amount, Choice, Count, LargeCount
 
@@ -10,6 +12,11 @@ class SystemMetric(Event):
     """One pass. NULL where a value could not be read; only the sidecar makes these."""
 
     type_name = "system_metric"
+    in_interval: ClassVar = (
+        *("oom_kills", "disk_read_bytes", "disk_write_bytes", "net_rx_bytes", "net_tx_bytes"),
+        *("net_errors", "net_drops", "tracer_gc_collections"),
+    )
+    """Columns that say how much came about since the pass before."""
 
     cpu_percent = Amount(
         "CPU in use, of what may be used", source="`/proc/stat`, `cpu.stat`, `cpuacct.usage`"
