@@ -6,6 +6,7 @@ from tracer.api.body import BodyReader, Splitter
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
+from tracer.reading import Reader
 from tracer.service import Service
 
 settings = current()
@@ -26,4 +27,5 @@ application = create_app(
         for kind, decoder in service.decoders.items()
         if kind.route is not None
     },
+    Reader(settings.db_path),
 )

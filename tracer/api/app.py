@@ -1,7 +1,7 @@
 """The Falcon application: its parts come in from outside, so a test can hand it its own."""
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 import falcon
 import msgspec
@@ -10,15 +10,31 @@ from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
 from tracer.api.openapi import OpenApi
-from tracer.events import Event
+from tracer.api.query import Listing
+from tracer.api.stats import Statistics
+from tracer.errors import ParameterError, StoreError
+from tracer.events import KINDS, Event
+from tracer.reading import Reader
+from tracer.statistics import COST_BY, ERRORS_BY, LATENCY_BY
 
 log = logging.getLogger(__name__)
+
+RETRY_AFTER_S: Final = 1
 
 _encoder = msgspec.json.Encoder()
 
 
+class _Both:
+    """Falcon has one resource per route: here POST reports what GET lists."""
+
+    def __init__(self, ingest: Ingest, listing: Listing) -> None:
+        self.on_post = ingest.on_post
+        self.refuse = ingest.refuse
+        self.on_get = listing.on_get
+
+
 def create_app(
-    guard: Guard, health: Health, ingest: dict[type[Event], Ingest]
+    guard: Guard, health: Health, ingest: dict[type[Event], Ingest], reader: Reader
 ) -> falcon.App[Any, Any]:
     """Routes and error handling. Starts nothing."""
     app = falcon.App(middleware=[guard])
@@ -28,10 +44,17 @@ def create_app(
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = json_handler
     app.set_error_serializer(_serialize_error)
     app.add_error_handler(Exception, _handle_unexpected)
+    app.add_error_handler(ParameterError, _handle_bad_parameter)
+    app.add_error_handler(StoreError, _handle_unreadable)
     app.add_route("/health", health)
     app.add_route("/openapi.json", OpenApi(list(ingest)))
-    for kind, resource in ingest.items():
-        app.add_route(str(kind.route), resource)
+    for kind in KINDS:
+        listing = Listing(kind, reader)
+        resource = _Both(ingest[kind], listing) if kind in ingest else listing
+        app.add_route(kind.list_route, resource)
+    app.add_route("/v1/stats/cost", Statistics(reader.cost, COST_BY))
+    app.add_route("/v1/stats/latency", Statistics(reader.latency, LATENCY_BY))
+    app.add_route("/v1/stats/errors", Statistics(reader.errors, tuple(ERRORS_BY)))
     return app
 
 
@@ -41,6 +64,18 @@ def _serialize_error(
     """404, 405 and the like in our form: one sentence."""
     response.content_type = falcon.MEDIA_JSON
     response.data = _encoder.encode({"error": error.description or error.title})
+
+
+def _handle_bad_parameter(
+    _request: falcon.Request, _response: falcon.Response, error: Exception, _params: dict[str, Any]
+) -> None:
+    raise falcon.HTTPBadRequest(description=str(error))
+
+
+def _handle_unreadable(
+    _request: falcon.Request, _response: falcon.Response, error: Exception, _params: dict[str, Any]
+) -> None:
+    raise falcon.HTTPServiceUnavailable(description=str(error), retry_after=RETRY_AFTER_S)
 
 
 def _handle_unexpected(

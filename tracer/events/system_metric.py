@@ -10,6 +10,7 @@ class SystemMetric(Event):
     """One pass. NULL where a value could not be read; only the sidecar makes these."""
 
     type_name = "system_metric"
+    list_route = "/v1/metrics"
 
     cpu_percent = Amount(
         "CPU in use, of what may be used", source="`/proc/stat`, `cpu.stat`, `cpuacct.usage`"

@@ -10,12 +10,13 @@ from tracer.api.health import Health
 from tracer.api.ingest import Ingest
 from tracer.intake import Intake
 from tracer.ledger import Ledger
+from tracer.reading import Reader
 
 
 class Api:
     """A client on loopback, and the parts behind it."""
 
-    def __init__(self, decoders, *, capacity=20, max_body_bytes=20000):
+    def __init__(self, decoders, path, *, capacity=20, max_body_bytes=20000):
         self.ledger = Ledger()
         self.intake = Intake(self.ledger, capacity=capacity, max_bytes=10**6, batch_size=10)
         self.intake.admit()
@@ -27,7 +28,7 @@ class Api:
             if kind.route is not None
         }
         guard = Guard(api_key="k3y", allowed_hosts=("agent.internal",))
-        self.app = create_app(guard, Health(lambda: self.status), ingest)
+        self.app = create_app(guard, Health(lambda: self.status), ingest, Reader(path))
         self.client = testing.TestClient(self.app)
 
     def request(self, method, path, body=b"", headers=None, remote="127.0.0.1", host="localhost"):
@@ -42,5 +43,5 @@ class Api:
 
 
 @pytest.fixture
-def api(decoders):
-    return Api(decoders)
+def api(decoders, tmp_path):
+    return Api(decoders, tmp_path / "trace.db")
