@@ -77,12 +77,14 @@ class Reader:
         if not 1 <= limit <= MAX_LIMIT:
             raise ParameterError(f"limit goes from 1 to {MAX_LIMIT}")
         last = _read_cursor(cursor) if cursor is not None else None
-        sql, values = list_query(kind, filters or {}, Period.of(since_ms, until_ms), last)
+        period = Period.of(since_ms, until_ms)
+        queries = list_queries(kind, filters or {}, period, last)
         columns = kind.listed_columns()
         items: list[dict[str, Any]] = []
         size_bytes, place = 0, ""
         with self._connection() as connection:
-            for created_at, row_id, *row in connection.execute(sql, [*values, limit + 1]):
+            rows = (connection.execute(sql, [*values, limit + 1]) for sql, values in queries)
+            for created_at, row_id, *row in chain.from_iterable(rows):
                 size_bytes += sum(len(value) for value in row if isinstance(value, str))
                 if len(items) == limit or (items and size_bytes > PAGE_BYTES):
                     return Page(items, place)
@@ -150,41 +152,49 @@ class Reader:
             self._admitted.release()
 
 
-def list_query(
+def list_queries(
     kind: type[Event],
     filters: Mapping[str, str],
     period: Period,
     last: tuple[int, int] | None,
-) -> tuple[str, list[Any]]:
-    """The SELECT of a page, whose last parameter is the limit; raises ParameterError.
+) -> Iterator[tuple[str, list[Any]]]:
+    """The SELECTs of a page, one after the other, each with a further parameter, the limit.
 
-    The index is named, as SQLite cannot know which filter is the most telling.
+    After `last` come first the rest of its moment, then what is older: asked as one, SQLite would
+    walk through all rows of that moment. The index is named, as it cannot know which filter is the
+    most telling. Raises ParameterError.
     """
+    table = kind._meta.table_name
+    index, conditions, wanted = _filtered(kind, filters)
+    columns = ", ".join(f'"{name}"' for name in kind.listed_columns())
+    head = f"SELECT created_at, id, {columns} FROM {table} INDEXED BY {table}_{index} WHERE "
+    since_ms, until_ms = period
+    if last is not None:
+        if since_ms <= last[0] < until_ms:
+            moment = " AND ".join([*conditions, "created_at = ?", "id < ?"])
+            yield f"{head}{moment} ORDER BY id DESC LIMIT ?", [*wanted, *last]
+        until_ms = min(until_ms, last[0])
+    older = " AND ".join([*conditions, "created_at >= ?", "created_at < ?"])
+    order = "ORDER BY created_at DESC, id DESC LIMIT ?"
+    yield f"{head}{older} {order}", [*wanted, since_ms, until_ms]
+
+
+def _filtered(kind: type[Event], filters: Mapping[str, str]) -> tuple[str, list[str], list[str]]:
+    """Which index, the conditions and their parameters."""
     for name in filters:
         if name not in kind.filters:
             can = ", ".join(kind.filters) or "nothing"
             raise ParameterError(f"cannot filter by {name[:40]!r}, but by {can}")
-    table, index = kind._meta.table_name, "created_at"
-    conditions = ["created_at >= ?", "created_at < ?"]
-    for name in kind.filters:
-        if name not in filters:
-            continue
-        conditions.append(f"{name} = ?")
-        is_success = kind is LlmTrace and name == "status" and filters[name] == "success"
-        if kind is LlmTrace and name == "status" and not is_success:
-            conditions.append("status <> 'success'")  # what its index says
-        if index == "created_at" and not is_success:
-            index = name
-    values = chain(period, (filters[name] for name in kind.filters if name in filters))
-    if last is not None:
-        conditions.append("(created_at, id) < (?, ?)")
-        values = chain(values, last)
-    columns = ", ".join(f'"{name}"' for name in kind.listed_columns())
-    return (
-        f"SELECT created_at, id, {columns} FROM {table} INDEXED BY {table}_{index} "
-        f"WHERE {' AND '.join(conditions)} ORDER BY created_at DESC, id DESC LIMIT ?",
-        list(values),
-    )
+    names = [name for name in kind.filters if name in filters]
+    conditions = [f"{name} = ?" for name in names]
+    indexed = list(names)
+    if kind is LlmTrace and "status" in names:  # its index holds failed calls only
+        if filters["status"] == "success":
+            indexed.remove("status")
+        else:
+            conditions.append("status <> 'success'")
+    index = indexed[0] if indexed else "created_at"
+    return index, conditions, [filters[name] for name in names]
 
 
 def _read_cursor(cursor: str) -> tuple[int, int]:

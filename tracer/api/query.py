@@ -30,9 +30,7 @@ class Listing:
         filters = [name for name in self._kind.filters if name in sent]
         page = self._reader.page(
             self._kind,
-            filters={
-                name: self._read(name, sent[name]) for name in self._kind.filters & sent.keys()
-            },
+            filters={name: self._read(name, sent[name]) for name in filters},
             since_ms=since_ms,
             until_ms=until_ms,
             cursor=sent.get("cursor"),
