@@ -5,7 +5,7 @@ BIN := .venv/bin
 export TRACE_DB_PATH ?= $(CURDIR)/openclaw-trace.db
 
 help:  ## print this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 run: .venv/runtime  ## set everything up and run the sidecar on a local database
 	@echo "openclaw-trace: database $(TRACE_DB_PATH)" >&2
@@ -30,6 +30,9 @@ docs: .venv/dev  ## write the generated tables into README.md and config/trace.e
 
 bench: .venv/dev  ## speed and memory beside a bare Falcon application
 	$(BIN)/python -m bench
+
+bench-scale: .venv/dev  ## reading back from a million calls: 1.2 GB, some minutes
+	$(BIN)/python -m bench.reading
 
 fuzz: .venv/dev  ## the fuzz tests, for minutes instead of seconds
 	FUZZ_EXAMPLES=3000 $(BIN)/python -m pytest -n 0 tests/process/test_fuzz.py
@@ -63,4 +66,4 @@ clean:  ## remove what the other targets made, not the database
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@ .venv/runtime
 
-.PHONY: help run test check fix docs bench fuzz prices lock clean
+.PHONY: help run test check fix docs bench bench-scale fuzz prices lock clean

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import compare, load, metrics, redact
+from bench import compare, load, metrics, reading, redact
 from bench.server import Server
 
 
@@ -64,6 +64,7 @@ def main():
     show("redaction of prose, CPU s per MB", f"{prose:.3f}")
     show(f"redaction at worst ({name}), CPU s per MB", f"{worst:.3f}", "≤ 0.2")
     metrics.show_all(show)
+    reading.show_all(show)
     compare.show_all(show)
     stolen, total = (after - before for after, before in zip(cpu_ticks(), started, strict=True))
     show("CPU time stolen by other machines meanwhile, %", f"{100 * stolen / total:.1f}")
