@@ -36,27 +36,11 @@ MODELS = (
     ("ollama", "llama3"),
 )
 TEXT = "What is the weather in Lisbon today, and what should I pack? " * 6
-COLUMNS = [
-    "trace_id",
-    "created_at",
-    "received_at",
-    "agent_id",
-    "metadata",
-    "provider",
-    "model",
-    "operation",
-    "input_text",
-    "output_text",
-    "prompt_tokens",
-    "completion_tokens",
-    "total_tokens",
-    "cost_usd",
-    "latency_ms",
-    "ttft_ms",
-    "status",
-    "error_type",
-    "session_id",
-]
+COLUMNS = (
+    *("trace_id", "created_at", "received_at", "agent_id", "metadata", "provider", "model"),
+    *("operation", "input_text", "output_text", "prompt_tokens", "completion_tokens"),
+    *("total_tokens", "cost_usd", "latency_ms", "ttft_ms", "status", "error_type", "session_id"),
+)
 INSERT = f"INSERT INTO llm_traces ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 WRITTEN = 4000
 """Rows inserted to tell what an index costs."""
