@@ -46,7 +46,7 @@ def test_rows_of_the_host_are_stored_counted_and_pushed(tmp_path, remote):
         assert [row["dns_failures"] for row in rows if row["dns_failures"] is not None] == [0]
         assert {row["gateway_up"] for row in rows} == {None}
         assert server.rows("SELECT count(*) AS n FROM process_metrics")[0]["n"] >= 3
-        assert server.post("/v1/metrics", {"cpu_percent": 1})[0] == 404
+        assert server.post("/v1/metrics", {"cpu_percent": 1})[0] == 405
         wait_until(
             lambda: (
                 {"system_metric", "process_metric"} <= {e["type"] for e in remote.events.values()}
