@@ -179,6 +179,7 @@ def read_for_ever(port):
         for target in targets:
             connection.request("GET", target)
             assert connection.getresponse().read()
+            connection.close()  # one that was long at work is not kept alive
 
 
 def show_ingest(show, folder, rounds=3, total=1000):
