@@ -38,6 +38,9 @@ e2e-openclaw: .venv/dev  ## a real OpenClaw gateway from npm beside a real sidec
 bench: .venv/dev  ## speed and memory beside a bare Falcon application
 	$(BIN)/python -m bench
 
+bench-scale: .venv/dev  ## reading back from a million calls: 1.2 GB, some minutes
+	$(BIN)/python -m bench.reading
+
 fuzz: .venv/dev  ## the fuzz tests, for minutes instead of seconds
 	FUZZ_EXAMPLES=3000 $(BIN)/python -m pytest -n 0 tests/process/test_fuzz.py
 

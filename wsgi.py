@@ -11,6 +11,7 @@ from tracer.api.metrics import Metrics
 from tracer.api.otlp import Otlp
 from tracer.events import LlmTrace
 from tracer.otlp import Signal, Translator
+from tracer.reading import Reader
 from tracer.service import Service
 
 settings = current()
@@ -39,9 +40,10 @@ ingest = {
 application = create_app(
     Guard(api_key=settings.api_key, allowed_hosts=settings.allowed_hosts),
     Health(service.health),
-    ingest,
-    otlp,
-    {
+    ingest=ingest,
+    otlp=otlp,
+    reader=Reader(settings.db_path),
+    further={
         "/metrics": Metrics(service.readings),
         **debug.routes(service.variables, service.profiler, service.heap),
     },

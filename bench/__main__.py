@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import compare, load, metrics, push, redact, watching
+from bench import compare, load, metrics, push, reading, redact, watching
 from bench.server import Server
 
 
@@ -66,6 +66,7 @@ def main():
     show("redaction of prose, CPU s per MB", f"{prose:.3f}")
     show(f"redaction at worst ({name}), CPU s per MB", f"{worst:.3f}", "≤ 0.2")
     metrics.show_all(show)
+    reading.show_all(show)
     compare.show_all(show)
     push.run(show)
     stolen, total = (after - before for after, before in zip(cpu_ticks(), started, strict=True))

@@ -22,6 +22,10 @@ class EventError(TracerError):
         self.field = field
 
 
+class ParameterError(TracerError):
+    """A parameter of a query is unknown, cannot be read or is out of range."""
+
+
 class StoreError(TracerError):
     """The database cannot be opened or used; the text names the cause in words."""
 

@@ -14,6 +14,10 @@ SECONDS_BELOW: Final = 1e11
 LATEST_MS: Final = 253_402_300_799_999
 """The end of the year 9999. Microseconds and nanoseconds of today are beyond it, and refused."""
 
+_UNITS_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_AGO = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)(ms|s|m|h|d)", re.ASCII)
+_LOST_PLUS = re.compile(r"(?<=\d) (?=\d\d:?\d\d$)")
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -39,6 +43,19 @@ def parse_ms(value: str | float) -> int:
             Rejection.OUT_OF_RANGE, f"{value!s:.40} is neither epoch seconds nor epoch milliseconds"
         )
     return round(milliseconds)
+
+
+def parse_bound_ms(text: str, now: int) -> int:
+    """What `parse_ms` takes, or a duration before `now` such as `7d`, `2h`, `90s`.
+
+    The plus of a zone may have become a space, as it does in a query string. Raises EventError.
+    """
+    ago = _AGO.fullmatch(text.strip())
+    if ago is not None:
+        return max(0, round(now - float(ago[1]) * _UNITS_MS[ago[2]]))
+    if "T" in text:
+        text = _LOST_PLUS.sub("+", text)
+    return parse_ms(text)
 
 
 def _parse_iso_ms(text: str) -> int:

@@ -8,8 +8,6 @@ from typing import Any, Final
 
 import falcon
 
-from tracer.api.ingest import Ingest
-from tracer.api.otlp import Otlp
 from tracer.errors import EventError
 from tracer.ledger import Rejection
 
@@ -89,7 +87,7 @@ def _refuse(
     is_unauthorized = error.reason is Rejection.UNAUTHORIZED
     if is_unauthorized:
         response.set_header("WWW-Authenticate", "Bearer")
-    if isinstance(resource, Ingest | Otlp) and request.method == "POST":
+    if request.method == "POST" and hasattr(resource, "refuse"):
         resource.refuse(response, Rejection(error.reason), str(error))
     else:
         response.status = falcon.HTTP_401 if is_unauthorized else falcon.HTTP_403

@@ -1,10 +1,12 @@
 """The OpenAPI 3.1 description of what we answer, made from the declarations of the events."""
 
+from collections import defaultdict
 from typing import Any, Final
 
 import falcon
 
 from tracer import __version__
+from tracer.api import openapi_queries
 from tracer.api.body import JSON, NDJSON
 from tracer.events import Event
 from tracer.fields import MAX_COUNT, Amount, Choice, Count, Json, Text, Timestamp, WireField
@@ -47,13 +49,25 @@ def describe(kinds: list[type[Event]]) -> dict[str, Any]:
         },
         "servers": [{"url": "http://localhost:9090"}],
         "security": [{}, {"token": []}],
-        "paths": {kind.route: {"post": _report(kind)} for kind in kinds}
-        | {"/health": {"get": _health()}},
+        "paths": _paths(kinds),
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {kind.type_name: _event(kind) for kind in kinds} | _ANSWERS,
+            "schemas": {kind.type_name: _event(kind) for kind in kinds}
+            | openapi_queries.schemas()
+            | _ANSWERS,
         },
     }
+
+
+def _paths(kinds: list[type[Event]]) -> dict[str, dict[str, Any]]:
+    paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for kind in kinds:
+        paths[str(kind.route)]["post"] = _report(kind)
+    for queries in (openapi_queries.list_paths(), openapi_queries.statistics_paths()):
+        for route, operation in queries.items():
+            paths[route]["get"] = operation
+    paths["/health"]["get"] = _health()
+    return paths
 
 
 def _report(kind: type[Event]) -> dict[str, Any]:

@@ -14,11 +14,14 @@ class Event(peewee.Model):
     """A kind of event: its table, its wire format and its documentation in one declaration.
 
     Subclasses add their fields, `type_name` (`type` in a pushed batch) and `route`, which those
-    that only the sidecar itself reports do without.
+    that only the sidecar itself reports do without. `list_route` reads them back, by equality of
+    the columns in `filters`, the most telling first, each with an index (`tracer.schema`).
     """
 
     type_name: ClassVar[str]
     route: ClassVar[str | None] = None
+    list_route: ClassVar[str]
+    filters: ClassVar[tuple[str, ...]] = ()
 
     # Never reused, so a range of ids names the same rows for ever.
     id = AutoIncrementField()
@@ -53,6 +56,11 @@ class Event(peewee.Model):
         later = ("pushed_at", "push_error")
         computed = [f.name for f in cls._fields() if f.computed and f.name not in later]
         return [f.name for f in cls.wire_fields()] + computed
+
+    @classmethod
+    def listed_columns(cls) -> list[str]:
+        """What a list shows: all but `id`, which means nothing outside."""
+        return [*cls.stored_columns(), "pushed_at", "push_error"]
 
     @classmethod
     def complete(cls, event: Any, unknown: dict[str, Raw], prices: Prices) -> tuple[Any, ...]:

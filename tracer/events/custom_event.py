@@ -10,6 +10,8 @@ class CustomEvent(Event):
 
     type_name = "custom_event"
     route = "/v1/events"
+    list_route = "/v1/events"
+    filters = ("session_id", "name", "severity")
 
     name = Text("what it is", required=True, example="tool_call")
     session_id = Text("the conversation")

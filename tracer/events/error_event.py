@@ -24,6 +24,8 @@ class ErrorEvent(Event):
 
     type_name = "error_event"
     route = "/v1/errors"
+    list_route = "/v1/errors"
+    filters = ("session_id", "category", "model", "provider", "error_type", "severity")
 
     error_type = Text(
         "`llm_error`, `crash` or `system_error`; another value is kept as `category`",

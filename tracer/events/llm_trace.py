@@ -29,6 +29,8 @@ class LlmTrace(Event):
 
     type_name = "llm_trace"
     route = "/v1/traces"
+    list_route = "/v1/traces"
+    filters = ("session_id", "status", "model", "provider")
 
     provider = Text(
         "who served the call",

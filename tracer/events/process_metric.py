@@ -8,6 +8,8 @@ class ProcessMetric(Event):
     """One process. `created_at` is that of the pass; only the sidecar makes these."""
 
     type_name = "process_metric"
+    list_route = "/v1/processes"
+    filters = ("name",)
 
     pid = Count("process id", source="`/proc/PID/stat`")
     ppid = Count("process id of its parent", source="the same")

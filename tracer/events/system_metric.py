@@ -17,6 +17,7 @@ class SystemMetric(Event):
         *("net_errors", "net_drops", "tracer_gc_collections"),
     )
     """Columns that say how much came about since the pass before."""
+    list_route = "/v1/metrics"
 
     cpu_percent = Amount(
         "CPU in use, of what may be used", source="`/proc/stat`, `cpu.stat`, `cpuacct.usage`"

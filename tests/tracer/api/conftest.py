@@ -1,5 +1,7 @@
 """The application on real parts, without a server around it."""
 
+from pathlib import Path
+
 import pytest
 from falcon import testing
 
@@ -13,12 +15,13 @@ from tracer.events import LlmTrace
 from tracer.intake import Intake
 from tracer.ledger import Ledger
 from tracer.otlp import Signal, Translator
+from tracer.reading import Reader
 
 
 class Api:
     """A client on loopback, and the parts behind it."""
 
-    def __init__(self, decoders, *, capacity=20, max_body_bytes=20000):
+    def __init__(self, decoders, path=Path("none"), *, capacity=20, max_body_bytes=20000):
         self.ledger = Ledger()
         self.intake = Intake(self.ledger, capacity=capacity, max_bytes=10**6, batch_size=10)
         self.intake.admit()
@@ -41,7 +44,9 @@ class Api:
             if kind.route is not None
         }
         guard = Guard(api_key="k3y", allowed_hosts=("agent.internal",))
-        self.app = create_app(guard, Health(lambda: self.status), ingest, otlp)
+        self.app = create_app(
+            guard, Health(lambda: self.status), ingest=ingest, otlp=otlp, reader=Reader(path)
+        )
         self.client = testing.TestClient(self.app)
 
     def request(self, method, path, body=b"", headers=None, remote="127.0.0.1", host="localhost"):
@@ -56,5 +61,5 @@ class Api:
 
 
 @pytest.fixture
-def api(decoders):
-    return Api(decoders)
+def api(decoders, tmp_path):
+    return Api(decoders, tmp_path / "trace.db")

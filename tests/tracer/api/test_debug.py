@@ -11,9 +11,13 @@ from tests.support import wait_until
 from tests.support.pprof import Decoded
 from tracer.api import debug
 from tracer.api.app import create_app
+from tracer.api.body import BodyReader
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.metrics import Metrics
+from tracer.api.otlp import Otlp
+from tracer.otlp import Signal, Translator
+from tracer.reading import Reader
 from tracer.service import Service
 
 PATHS = [
@@ -42,11 +46,24 @@ def service(tmp_path):
 @pytest.fixture
 def get(service):
     routes = debug.routes(service.variables, service.profiler, service.heap)
+    otlp = {
+        signal: Otlp(
+            signal,
+            Translator(),
+            service.decoders,
+            service.intake,
+            service.ledger,
+            reader=BodyReader(1000),
+        )
+        for signal in Signal
+    }
     app = create_app(
         Guard(api_key=SECRETS["TRACE_API_KEY"], allowed_hosts=()),
         Health(service.health),
-        {},
-        {"/metrics": Metrics(service.readings), **routes},
+        ingest={},
+        otlp=otlp,
+        reader=Reader(service.settings.db_path),
+        further={"/metrics": Metrics(service.readings), **routes},
     )
     client = testing.TestClient(app)
 
