@@ -167,6 +167,12 @@ class Service:
                 log.warning("%s did not end in time", worker.name)
         log.info("stopped: %s", msgspec.json.encode(self.ledger.counts()).decode())
 
+    def push_now(self) -> None:
+        """Begins a push pass, or another after the one that runs. For signal handlers as well."""
+        for worker in self._workers:
+            if worker.name == "push":
+                worker.hurry()
+
     def _report_notice(self, notice: str) -> None:
         """Something of the database the owner must know: log, `/health` and an error event."""
         self._notices.append(notice)

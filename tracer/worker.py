@@ -54,6 +54,7 @@ class Worker:
         self._due_at: dict[schedule.Job, float] = {}
         self._stop_by: float | None = None
         self._stopping = threading.Event()
+        self._hurried = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def every(self, interval_s: float, job: Job, *, first_after_s: float = 0.0) -> None:
@@ -66,10 +67,17 @@ class Worker:
         """Starts the thread; the first step runs there."""
         self._thread.start()
 
+    def hurry(self) -> None:
+        """Has every job run now, or again when it is running, whatever it waits for. Any thread;
+        a signal handler too, unless it may interrupt this or `stop`.
+        """
+        self._hurried.set()
+
     def stop(self, by: float) -> bool:
         """Ends the thread; blocks until it has ended or `by` (monotonic). Whether it has ended."""
         self._stop_by = by
         self._stopping.set()
+        self._hurried.set()
         if self._wake is not None:
             self._wake()
         if self._thread.is_alive():
@@ -89,8 +97,9 @@ class Worker:
                 job.next_run = wall_now + timedelta(seconds=due_at - now)
             self._scheduler.run_pending()
             wait_s = min(self._due_at.values()) - time.monotonic()
-            if wait_s > 0:
-                self._stopping.wait(wait_s)
+            if self._hurried.wait(max(0.0, wait_s)):
+                self._hurried.clear()
+                self._due_at = dict.fromkeys(self._due_at, time.monotonic())
         if self._at_stop is not None:
             try:
                 self._at_stop(self._stop_by or time.monotonic())
