@@ -14,7 +14,7 @@ from tracer.cli import database, host
 from tracer.cli.exits import Exit
 from tracer.cli.reading import Reader
 from tracer.cli.screen import Screen, Table
-from tracer.cli.units import NONE, bar, count, cut, duration, moment, percent, size, usd
+from tracer.cli.units import NONE, THIS_YEAR, bar, count, cut, duration, moment, percent, size, usd
 from tracer.errors import EventError
 from tracer.timestamps import now_ms, parse_ms
 
@@ -141,7 +141,7 @@ def _models(report: Mapping[str, Any], draw: Bars) -> Table:
     headings = ("model", ">calls", ">tokens", ">cost", "", ">errors")
     return Table(
         _title("Models", items, MOST_MODELS),
-        (*headings, ">p50", ">p95", ">p99", ">first byte"),
+        (*headings, ">p50", ">p95", ">p99", ">ttft"),
         rows,
         "no calls",
     )
@@ -197,7 +197,9 @@ def _host(report: Mapping[str, Any]) -> Table:
         if peak["total_bytes"] is not None:
             of = f"{size(peak['used_bytes'])} of {size(peak['total_bytes'])}"
         if peak["peak"] is not None:
-            rows.append((label, show(peak["peak"]), show(peak["newest"]), of, moment(peak["at"])))
+            rows.append(
+                (label, show(peak["peak"]), show(peak["newest"]), of, moment(peak["at"], THIS_YEAR))
+            )
     if gateway["up_percent"] is not None:
         crashes = gateway["crashes"]
         rows.append(
@@ -206,10 +208,10 @@ def _host(report: Mapping[str, Any]) -> Table:
                 count(gateway["restarts"]),
                 "",
                 f"{crashes['process_crash']} crashes, {crashes['oom_kill']} OOM",
-                moment(gateway["last_restart_at"]) if gateway["restarts"] else "",
+                moment(gateway["last_restart_at"], THIS_YEAR) if gateway["restarts"] else "",
             )
         )
-    headings = ("host", ">peak", ">now", "", "when")
+    headings = ("host", ">peak", ">now", "of", "when")
     return Table("Host and gateway", headings, rows, "no samples")
 
 
@@ -232,4 +234,4 @@ def _percentiles(found: Mapping[str, Any] | None) -> list[str]:
 
 
 def _title(title: str, items: list[Any], most: int) -> str:
-    return f"{title} (first {most} of {len(items)})" if len(items) > most else title
+    return f"{title} ({most} of {len(items)})" if len(items) > most else title

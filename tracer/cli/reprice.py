@@ -58,9 +58,9 @@ def _show(screen: Screen, outcome: Outcome, *, is_dry_run: bool) -> None:
         screen.data({**vars(outcome), "dry_run": is_dry_run})
         return
     would = "would get" if is_dry_run else "got"
-    screen.say(
-        f"{count(outcome.changed)} calls {would} another cost, {usd(outcome.added_usd)} more"
-    )
+    sign = "+" if outcome.added_usd >= 0 else "-"
+    change = f"{sign}{usd(abs(outcome.added_usd))} altogether"
+    screen.say(f"{count(outcome.changed)} calls {would} a new cost, {change}")
     if outcome.pushed:
         screen.say(f"{count(outcome.pushed)} of them were pushed before, the remote keeps the old")
     if outcome.without_price:

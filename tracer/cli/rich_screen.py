@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from rich import box
 from rich import progress as bars
 from rich.columns import Columns
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from tracer.cli.screen import Progress, Table
+from tracer.cli.screen import Progress, Table, fitted
 from tracer.cli.units import clean
 
 _BAR_CHARACTERS = frozenset("▏▎▍▌▋▊▉█#")
@@ -39,7 +38,9 @@ class RichScreen:
         sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
 
     def tables(self, *tables: Table) -> None:
-        self._console.print(Columns([_rich(table) for table in tables], padding=(0, 4)))
+        self._console.print(
+            Columns([_rich(fitted(table, self._console.width)) for table in tables], padding=(0, 2))
+        )
         self._console.print()
 
     @contextlib.contextmanager
@@ -58,27 +59,25 @@ class RichScreen:
 
 
 def _rich(table: Table) -> RichTable:
-    rows = table.rows
     drawn = RichTable(
         title=Text(table.title, "bold"),
         title_justify="left",
         title_style="",
-        box=box.SIMPLE_HEAD if rows else None,
-        show_header=bool(rows),
+        box=None,
+        show_header=bool(table.rows),
+        header_style="dim",
         pad_edge=False,
-        padding=(0, 1),
+        padding=(0, 2, 0, 0),
     )
-    for place, heading in enumerate(table.headings):
-        justify = "right" if heading.startswith(">") else "left"
+    for heading in table.headings:
+        is_number = heading.startswith(">")
         drawn.add_column(
-            Text(heading.removeprefix(">")),
-            justify=justify,  # type: ignore[arg-type]
-            overflow="ellipsis",
-            no_wrap=place > 0 or len(table.headings) > 1,
-            min_width=None,
+            Text(heading.removeprefix(">")), justify="right" if is_number else "left", no_wrap=True
         )
-    for row in rows or [[table.empty] + [""] * (len(table.headings) - 1)]:
-        drawn.add_row(*(Text(clean(cell), _style(cell)) for cell in row))
+    for row in table.rows:
+        drawn.add_row(*(Text(cell, _style(cell)) for cell in row))
+    if not table.rows:
+        drawn.add_row(Text(table.empty))
     return drawn
 
 

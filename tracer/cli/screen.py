@@ -133,20 +133,40 @@ def _spelled(text: str, stream: Any) -> str:
     return text.encode(encoding, "replace").decode(encoding)
 
 
+def fitted(table: Table, width: int) -> Table:
+    """The table as it can be shown, harmless: where it is too wide, bars (columns without heading)
+    go first, then the first column gives way. Numbers are never cut.
+    """
+    grid = [[heading.removeprefix(">") for heading in table.headings]]
+    grid += [[clean(cell) for cell in row] for row in table.rows]
+    headings = list(table.headings)
+    if _width(grid) > width and "" in headings[1:]:
+        kept = [place == 0 or heading != "" for place, heading in enumerate(headings)]
+        grid = [list(itertools.compress(row, kept)) for row in grid]
+        headings = list(itertools.compress(headings, kept))
+    first = max(len(row[0]) for row in grid)
+    first = max(min(first, NARROWEST_NAME), first - max(0, _width(grid) - width))
+    rows = [[cut(row[0], first), *row[1:]] for row in grid[1:]]
+    return table._replace(title=clean(table.title), headings=headings, rows=rows)
+
+
+def _width(grid: Sequence[Sequence[str]]) -> int:
+    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
+    return sum(widths) + len(GAP) * len(widths)
+
+
 def _lines(table: Table, width: int) -> list[str]:
-    """The title, the headings and the rows. The first column gives way when it gets narrow."""
+    """The title, the headings and the rows."""
+    table = fitted(table, width)
     if not table.rows:
         return [table.title, f"{GAP}{table.empty}"]
     is_number = [heading.startswith(">") for heading in table.headings]
-    grid = [[heading.removeprefix(">") for heading in table.headings]]
-    grid += [[clean(cell) for cell in row] for row in table.rows]
+    grid = [[heading.removeprefix(">") for heading in table.headings], *table.rows]
     widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-    excess = sum(widths) + len(GAP) * len(widths) - width
-    widths[0] = max(min(widths[0], NARROWEST_NAME), widths[0] - max(0, excess))
     lines = [table.title]
     for row in grid:
         cells = [
-            cut(cell, size).rjust(size) if flush else cut(cell, size).ljust(size)
+            cell.rjust(size) if flush else cell.ljust(size)
             for cell, size, flush in zip(row, widths, is_number, strict=True)
         ]
         lines.append(GAP + GAP.join(cells).rstrip())

@@ -17,7 +17,7 @@ from tracer import store_file
 from tracer.cli import database
 from tracer.cli.exits import Exit
 from tracer.cli.screen import Screen
-from tracer.cli.units import clean, count, cut, duration, moment, percent, size, usd
+from tracer.cli.units import SECONDS, clean, count, cut, duration, moment, percent, size, usd
 from tracer.events import KINDS, Event
 
 POLL_S: Final = 0.5
@@ -113,7 +113,7 @@ def _show(screen: Screen, rows: list[Row]) -> None:
             screen.data({"type": kind.type_name, "data": data})
         else:
             words = " ".join(filter(None, _summary(kind.type_name, row)))
-            screen.say(f"{moment(row['created_at'], seconds=True)} {kind.type_name:<14} {words}")
+            screen.say(f"{moment(row['created_at'], SECONDS)} {kind.type_name:<14} {words}")
 
 
 def _summary(kind: str, row: Mapping[str, Any]) -> Iterator[str | None]:

@@ -62,11 +62,15 @@ def duration(milliseconds: float | None) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
-def moment(at_ms: int | None, *, seconds: bool = False) -> str:
+MINUTES: Final = "%Y-%m-%d %H:%M"
+SECONDS: Final = "%Y-%m-%d %H:%M:%S"
+THIS_YEAR: Final = "%m-%d %H:%M"
+
+
+def moment(at_ms: int | None, form: str = MINUTES) -> str:
     """UTC, like the days of the statistics."""
     if at_ms is None:
         return NONE
-    form = "%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M"
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime(form)
 
 
