@@ -110,3 +110,22 @@ def test_stop_wakes_a_blocking_job_runs_the_last_step_in_the_thread_and_is_bound
     assert time.monotonic() - started < 2
     forever.set()
     assert stuck.stop(time.monotonic() + 5)
+
+
+def test_a_hurried_job_runs_at_once_and_again_after_the_one_that_runs():
+    calls, goes_on = [], threading.Event()
+
+    def job():
+        calls.append(time.monotonic())
+        goes_on.wait(5)
+
+    worker = Worker("test")
+    worker.every(60, job, first_after_s=60)
+    run(worker)
+    worker.hurry()
+    wait_until(lambda: len(calls) == 1)
+    worker.hurry()
+    goes_on.set()
+    wait_until(lambda: len(calls) == 2)
+    stop(worker)
+    assert len(calls) == 2

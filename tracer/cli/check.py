@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from config.readers import Address
-from config.settings import Settings, declared, load
+from config.settings import OLDER_SPELLINGS, Settings, declared
 from tracer import store_file
 from tracer.cli import database, sidecar
 from tracer.cli.exits import Exit, NothingThereError
@@ -68,12 +68,13 @@ def run(args: argparse.Namespace, settings: Settings, screen: Screen) -> Exit:
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
-    defaults = load({})
+    shown = {name: not field.metadata["secret"] for name, field in declared().items()}
+    shown |= {older: shown[newer] for older, newer in OLDER_SPELLINGS.items()}
+    files = {f"{name}_FILE": True for name, is_shown in shown.items() if not is_shown}
     changed = [
-        name if field.metadata["secret"] else f"{name}={os.environ.get(name, '(older spelling)')}"
-        for name, field in declared().items()
-        if field.name != "agent_id"
-        and getattr(settings, field.name) != getattr(defaults, field.name)
+        f"{name}={os.environ[name]}" if is_shown else name
+        for name, is_shown in {**shown, **files}.items()
+        if name in os.environ
     ]
     yield Finding("settings", OK, f"agent {settings.agent_id}; {', '.join(changed) or 'defaults'}")
     for warning in settings.warnings:

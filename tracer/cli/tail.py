@@ -81,7 +81,7 @@ def _newest(path: Path, kinds: list[type[Event]]) -> dict[type[Event], int]:
 
 def _before(path: Path, kind: type[Event], last_id: int, limit: int) -> Iterator[Row]:
     sql = f"SELECT * FROM {_table(kind)} WHERE id <= ? ORDER BY id DESC LIMIT ?"
-    yield from _rows(path, kind, sql, last_id, limit)
+    yield from reversed(_rows(path, kind, sql, last_id, limit))
 
 
 def _after(path: Path, last_ids: dict[type[Event], int]) -> Iterator[Row]:

@@ -7,15 +7,20 @@ NONE: Final = "-"
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 
 
+def _three(number: float) -> str:
+    """Three digits, more where there are more before the point."""
+    return f"{number:.3g}" if abs(number) < 999.5 else f"{number:,.0f}"
+
+
 def size(count_bytes: float | None) -> str:
     """In powers of 1024, as the settings are."""
     if count_bytes is None:
         return NONE
     for unit in ("B", "KB", "MB"):
         if abs(count_bytes) < 1024:
-            return f"{count_bytes:.3g} {unit}" if unit != "B" else f"{count_bytes:.0f} B"
+            return f"{_three(count_bytes)} {unit}" if unit != "B" else f"{count_bytes:.0f} B"
         count_bytes /= 1024
-    return f"{count_bytes:.3g} GB" if count_bytes < 1000 else f"{count_bytes:,.0f} GB"
+    return f"{_three(count_bytes)} GB"
 
 
 def count(number: float | None) -> str:
@@ -27,8 +32,8 @@ def count(number: float | None) -> str:
     for unit in ("k", "M"):
         number /= 1000
         if number < 999.5:
-            return f"{number:.3g}{unit}"
-    return f"{number / 1000:,.3g}G"
+            return f"{_three(number)}{unit}"
+    return f"{_three(number / 1000)}G"
 
 
 def usd(amount: float | None) -> str:
@@ -42,7 +47,7 @@ def usd(amount: float | None) -> str:
 
 def percent(value: float | None) -> str:
     """A share of 0..100."""
-    return NONE if value is None else f"{value:.3g} %"
+    return NONE if value is None else f"{_three(value)} %"
 
 
 def duration(milliseconds: float | None) -> str:
