@@ -28,6 +28,9 @@ fix: .venv/dev  ## format, and mend what the linter can mend
 docs: .venv/dev  ## write the generated tables into README.md and config/trace.env.example
 	$(BIN)/python -m tests.docs
 
+report: .venv/dev  ## the report shown in README.md, from a real run
+	$(BIN)/python -m tests.report
+
 bench: .venv/dev  ## speed and memory beside a bare Falcon application
 	$(BIN)/python -m bench
 
@@ -63,4 +66,4 @@ clean:  ## remove what the other targets made, not the database
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@ .venv/runtime
 
-.PHONY: help run test check fix docs bench fuzz prices lock clean
+.PHONY: help run test check fix docs report bench fuzz prices lock clean

@@ -30,7 +30,7 @@ _PEAK_NAMES: Final = {
     "mem_percent": "memory",
     "disk_percent": "disk",
     "cpu_percent": "CPU",
-    "gateway_rss_bytes": "gateway",
+    "gateway_rss_bytes": "gateway memory",
 }
 
 
@@ -193,25 +193,18 @@ def _host(report: Mapping[str, Any]) -> Table:
     for name, label in _PEAK_NAMES.items():
         peak = found["peaks"][name]
         show = percent if name.endswith("_percent") else size
-        of = ""
-        if peak["total_bytes"] is not None:
-            of = f"{size(peak['used_bytes'])} of {size(peak['total_bytes'])}"
         if peak["peak"] is not None:
-            rows.append(
-                (label, show(peak["peak"]), show(peak["newest"]), of, moment(peak["at"], THIS_YEAR))
-            )
+            of = "" if peak["total_bytes"] is None else f" of {size(peak['total_bytes'])}"
+            when = moment(peak["at"], THIS_YEAR)
+            rows.append((label + of, show(peak["peak"]), show(peak["newest"]), when))
     if gateway["up_percent"] is not None:
-        crashes = gateway["crashes"]
-        rows.append(
-            (
-                "restarts",
-                count(gateway["restarts"]),
-                "",
-                f"{crashes['process_crash']} crashes, {crashes['oom_kill']} OOM",
-                moment(gateway["last_restart_at"], THIS_YEAR) if gateway["restarts"] else "",
-            )
-        )
-    headings = ("host", ">peak", ">now", "of", "when")
+        last = moment(gateway["last_restart_at"], THIS_YEAR) if gateway["restarts"] else ""
+        rows.append(("gateway restarts", count(gateway["restarts"]), "", last))
+        crashes = count(sum(gateway["crashes"].values()))
+        rows.append(("gateway crashes", crashes, "", ""))
+    if found["samples"]:
+        rows.append(("OOM kills", count(found["oom_kills"]), "", ""))
+    headings = ("", ">peak", ">now", "when")
     return Table("Host and gateway", headings, rows, "no samples")
 
 
