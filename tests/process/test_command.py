@@ -376,6 +376,16 @@ def test_tail_in_json_has_every_column(tmp_path):
         assert event["data"]["session_id"] == "s"
 
 
+def test_tail_knows_every_kind(filled, tmp_path):
+    kinds = ("llm_trace", "error_event", "custom_event", "system_metric", "process_metric")
+    for kind in kinds:
+        with Tail(filled, tmp_path, "--kind", kind, "--lines", "3") as tail:
+            wait_until(lambda tail=tail: len(tail.lines()) >= 3)
+            assert {line.split()[2] for line in tail.lines()} == {kind}
+            assert min(len(line.split()) for line in tail.lines()) >= 4
+    assert command(filled.environ, "tail", "--kind", "nothing").code == 2
+
+
 # run
 
 

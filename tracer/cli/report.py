@@ -22,7 +22,7 @@ MOST_MODELS: Final = 7
 MOST_DAYS: Final = 8
 MOST_SESSIONS: Final = 5
 MOST_CAUSES: Final = 6
-BAR_WIDTH: Final = 10
+BAR_WIDTH: Final = 8
 NAME_WIDTH: Final = 32
 SESSION_WIDTH: Final = 20
 
@@ -155,13 +155,14 @@ def _days(report: Mapping[str, Any], draw: Bars) -> Table:
         (
             item["day"],
             count(item["calls"]),
+            count(item["total_tokens"]),
             _cost(item),
             draw(measure, largest),
             count(errors.get(item["day"], 0)),
         )
         for item, measure in list(zip(items, largest, strict=True))[:MOST_DAYS]
     ]
-    headings = ("day", ">calls", ">cost", "", ">errors")
+    headings = ("day", ">calls", ">tokens", ">cost", "", ">errors")
     return Table(_title("Days", items, MOST_DAYS), headings, rows, "no calls")
 
 
