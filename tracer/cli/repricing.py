@@ -31,7 +31,6 @@ _COLUMNS: Final = (
 )
 _MISSING: Final = "cost_usd IS NULL"
 _COMPUTED: Final = "(cost_usd IS NULL OR cost_source = 'computed')"
-_NOT_SENT: Final = "cost_source IS NOT 'agent'"
 
 
 @dataclass
@@ -85,7 +84,7 @@ def _changes(
     rows = database.read(
         path,
         f"SELECT {', '.join(_COLUMNS)} FROM llm_traces WHERE id BETWEEN ? AND ? "
-        f"AND {_COMPUTED if every_computed else _MISSING} AND {_NOT_SENT}",
+        f"AND {_COMPUTED if every_computed else _MISSING}",
         start,
         start + IDS_PER_BATCH - 1,
     )
@@ -131,7 +130,7 @@ def _write(path: Path, changes: list[Change]) -> list[Change]:
             for row, cost in changes
             if connection.execute(
                 "UPDATE llm_traces SET cost_usd = ?, cost_source = ?, price_version = ? "
-                f"WHERE id = ? AND trace_id = ? AND cost_usd IS ? AND {_NOT_SENT}",
+                "WHERE id = ? AND trace_id = ? AND cost_usd IS ? AND cost_source IS NOT 'agent'",
                 (*cost, row["id"], row["trace_id"], row["cost_usd"]),
             ).rowcount
         ]

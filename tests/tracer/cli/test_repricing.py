@@ -97,18 +97,19 @@ def test_ended_in_the_middle_it_goes_on_with_what_is_left(store, stored, monkeyp
     assert costs(store) == known
 
 
-def test_a_row_that_changed_since_it_was_read_is_left_alone(store, stored, monkeypatch):
+@pytest.mark.parametrize("usd", [9, None])
+def test_a_row_that_changed_since_it_was_read_is_left_alone(store, stored, monkeypatch, usd):
     stored(SONNET)
     write = repricing._write
 
     def after_another(path, changes):
         with database.writing(path) as connection:
-            connection.execute("UPDATE llm_traces SET cost_usd = 9, cost_source = 'agent'")
+            connection.execute("UPDATE llm_traces SET cost_usd = ?, cost_source = 'agent'", (usd,))
         return write(path, changes)
 
     monkeypatch.setattr(repricing, "_write", after_another)
     assert run(store).changed == 0
-    assert costs(store) == [(9, "agent", None)]
+    assert costs(store) == [(usd, "agent", None)]
 
 
 def test_a_model_that_lost_its_price_keeps_its_cost(store, stored, tmp_path):
