@@ -97,19 +97,21 @@ def test_ended_in_the_middle_it_goes_on_with_what_is_left(store, stored, monkeyp
     assert costs(store) == known
 
 
-@pytest.mark.parametrize("usd", [9, None])
-def test_a_row_that_changed_since_it_was_read_is_left_alone(store, stored, monkeypatch, usd):
+@pytest.mark.parametrize(("usd", "source"), [(9, "agent"), (None, "agent"), (9, "computed")])
+def test_a_row_that_changed_since_it_was_read_is_left_alone(
+    store, stored, monkeypatch, usd, source
+):
     stored(SONNET)
     write = repricing._write
 
     def after_another(path, changes):
         with database.writing(path) as connection:
-            connection.execute("UPDATE llm_traces SET cost_usd = ?, cost_source = 'agent'", (usd,))
+            connection.execute("UPDATE llm_traces SET cost_usd = ?, cost_source = ?", (usd, source))
         return write(path, changes)
 
     monkeypatch.setattr(repricing, "_write", after_another)
     assert run(store).changed == 0
-    assert costs(store) == [(usd, "agent", None)]
+    assert costs(store) == [(usd, source, None)]
 
 
 def test_a_model_that_lost_its_price_keeps_its_cost(store, stored, tmp_path):
