@@ -35,11 +35,15 @@ docs: .venv/dev  ## write the generated tables into README.md and config/trace.e
 e2e-openclaw: .venv/dev  ## a real OpenClaw gateway from npm beside a real sidecar (downloads 1 GB)
 	$(BIN)/python -m tests.e2e.openclaw
 
+report: .venv/dev  ## the report shown in README.md, from a real run
+	$(BIN)/python -m tests.report
+
 bench: .venv/dev  ## speed and memory beside a bare Falcon application
 	$(BIN)/python -m bench
 
-bench-scale: .venv/dev  ## reading back from a million calls: 1.2 GB, some minutes
+bench-scale: .venv/dev  ## the same for a database of 1,000,000 rows and 1 GB
 	$(BIN)/python -m bench.reading
+	$(BIN)/python -m bench.scale
 
 fuzz: .venv/dev  ## the fuzz tests, for minutes instead of seconds
 	FUZZ_EXAMPLES=3000 $(BIN)/python -m pytest -n 0 tests/process/test_fuzz.py
@@ -49,9 +53,6 @@ prices: .venv/dev  ## the newest model prices into config/prices.json
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade-package genai-prices --extra dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m tests.prices
-bench-scale: .venv/dev  ## the same for a database of 1,000,000 rows and 1 GB
-	$(BIN)/python -m bench.scale
-
 lock: .venv/dev  ## resolve the bounds of pyproject.toml anew
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
@@ -75,4 +76,4 @@ clean:  ## remove what the other targets made, not the database
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@ .venv/runtime
 
-.PHONY: help run test chaos check fix docs bench bench-scale e2e-openclaw fuzz prices lock clean
+.PHONY: help run test chaos check fix docs report bench bench-scale e2e-openclaw fuzz prices lock clean

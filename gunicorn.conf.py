@@ -182,6 +182,11 @@ def post_worker_init(worker):
         service.profiler.end()  # a request that records one would use up the time to stop
         worker.handle_exit(signum, frame)
 
+    def handle_push(signum, frame):
+        worker.handle_usr1(signum, frame)  # gunicorn's own: opens log files anew
+        service.push_now()
+
+    signal.signal(signal.SIGUSR1, handle_push)
     signal.signal(signal.SIGTERM, handle_stop)
     signal.signal(signal.SIGQUIT, handle_stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -195,7 +200,7 @@ def worker_exit(server, worker):
     """The final drain and push, in the worker; gunicorn may also call this in the master."""
     if os.getpid() != worker.pid:
         return
-    for impatient in (*_STOP_SIGNALS, signal.SIGABRT):
+    for impatient in (*_STOP_SIGNALS, signal.SIGABRT, signal.SIGUSR1):
         signal.signal(impatient, signal.SIG_IGN)
     from wsgi import service
 

@@ -1,6 +1,6 @@
 import re
 
-from tests import docs
+from tests import docs, report
 
 
 def test_the_tables_of_the_readme_are_those_of_the_code():
@@ -8,6 +8,13 @@ def test_the_tables_of_the_readme_are_those_of_the_code():
     text = docs.README.read_text()
     assert docs.with_tables(text) == text
     assert docs.ENV_EXAMPLE.read_text() == docs.env_example()
+
+
+def test_the_report_of_the_readme_has_what_reports_have():
+    """Otherwise: `make report`."""
+    shown = report.PATTERN.search(report.README.read_text())[0]
+    for words in ("Models", "Days", "Dearest sessions", "Errors", "Host and gateway", "restarts"):
+        assert words in shown
 
 
 def test_no_path_of_a_developers_machine_is_in_the_documentation():

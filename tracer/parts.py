@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from config.settings import Settings
-from tracer import collectors
+from tracer import collectors, price_table
 from tracer.breaker import Breaker
 from tracer.collectors.runner import Runner
 from tracer.decoder import EventDecoder
@@ -30,8 +30,6 @@ from tracer.writer import Writer
 if TYPE_CHECKING:
     from tracer.tailer import Tailer
 
-SHIPPED_PRICES: Final = Path(__file__).parent.parent / "config" / "prices.json"
-
 GROWTH_RATIO: Final = 1.25
 GROWTH_BYTES: Final = 4 << 20
 """How far the database may grow above `TRACE_MAX_DB_BYTES` until the janitor has come."""
@@ -48,7 +46,7 @@ def build_store(settings: Settings) -> Store:
 
 def build_prices(settings: Settings, quality: Quality) -> Prices:
     override = Path(settings.prices_path) if settings.prices_path else None
-    return Prices(SHIPPED_PRICES, override, quality)
+    return Prices(price_table.SHIPPED, override, quality)
 
 
 def build_decoders(settings: Settings, prices: Prices) -> dict[type[Event], EventDecoder]:

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+SHIPPED: Final = Path(__file__).parent.parent / "config" / "prices.json"
 MAX_FILE_BYTES: Final = 8 * 1024**2
 MAX_PREFIXES: Final = 3
 """Most `provider/` prefixes taken off a model's name."""

@@ -143,6 +143,12 @@ class Service:
                 log.warning("%s did not end in time", worker.name)
         log.info("stopped: %s", msgspec.json.encode(self.ledger.counts()).decode())
 
+    def push_now(self) -> None:
+        """Begins a push pass, or another after the one that runs. For signal handlers as well."""
+        for worker in self._workers:
+            if worker.name == "push":
+                worker.run_soon()
+
     def _note(self, notice: str) -> None:
         """Something of the database the owner should know: log and `/health`."""
         log.error("%s", notice)

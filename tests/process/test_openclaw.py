@@ -2,25 +2,18 @@
 
 import json
 import uuid
-from pathlib import Path
 
 import pytest
 
-from tests.support import wait_until
+from tests.support import sample, wait_until
 from tests.support.forwarder import call_of, error_of, event_of
-from tests.support.gunicorn import PROJECT, Gunicorn, assert_balanced
+from tests.support.gunicorn import Gunicorn, assert_balanced
 from tracer.identity import NAMESPACE
-
-CAPTURE = PROJECT / "tests/captures/openclaw-2026.9.6-events.jsonl"
-"""Recorded from a real gateway on loopback; every key and token in it is a fake."""
 
 
 @pytest.fixture(scope="module")
 def captured():
-    """The gateway's diagnostic events, each once."""
-    lines = [json.loads(line) for line in Path(CAPTURE).read_text().splitlines()]
-    events = [line.get("internal") and line["evt"] for line in lines]
-    return list({event["seq"]: event for event in events if event and "seq" in event}.values())
+    return sample.captured()
 
 
 def expected_trace_id(kind, event):

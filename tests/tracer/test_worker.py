@@ -142,3 +142,22 @@ def test_what_would_end_a_thread_does_not_end_a_worker(monkeypatch):
     assert worker.state()["alive"]
     assert worker.failures == 2
     stop(worker)
+
+
+def test_a_job_that_is_asked_for_runs_at_once_and_again_after_the_one_that_runs():
+    calls, goes_on = [], threading.Event()
+
+    def job():
+        calls.append(time.monotonic())
+        goes_on.wait(5)
+
+    worker = Worker("test")
+    worker.every(60, job, first_after_s=60)
+    run(worker)
+    worker.run_soon()
+    wait_until(lambda: len(calls) == 1)
+    worker.run_soon()
+    goes_on.set()
+    wait_until(lambda: len(calls) == 2)
+    stop(worker)
+    assert len(calls) == 2
