@@ -2,13 +2,13 @@
 
 import time
 
-from tracer import redact
+from tracer import redact, secret_patterns
 
 SIZE = 1_000_000
 
 UNITS = {
     "prose": "The agent read the file and wrote a summary of task 42. ",
-    "all beginnings": " ".join(literal for literal, _, _ in redact._PREFIXED) + " ",
+    "all beginnings": " ".join(literal for literal, _, _ in secret_patterns.PREFIXED) + " ",
     "beginnings without an end": " eyJ" + "a" * 2000,
     "boundaries": "eyJaaaaaa.",
     "sk-": "sk-",

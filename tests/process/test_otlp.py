@@ -48,7 +48,8 @@ def test_the_python_sdk_is_understood_in_old_and_new_conventions(tmp_path, compr
             "log.warning",
         ]
         events = server.health()["events"]
-        assert events["rejected"] == events["lost"] == {}
+        assert events["lost"] == {}
+        assert set(events["rejected"]) <= {"queue_full"}  # answered 429, and sent again
         assert events["duplicate"] == said["sent_twice"] > 0
         assert_balanced(events)
 
