@@ -129,7 +129,9 @@ def _cut(value: str, small: str, kind: str, pattern: re.Pattern[str]) -> tuple[s
     """Replaces the last group of each match."""
     parts: list[str] = []
     done = 0
-    for match in pattern.finditer(small):
+    for number, match in enumerate(pattern.finditer(small)):
+        if number > MAX_NAMED:
+            raise TooMany
         parts += (value[done : match.start(1)], f"[REDACTED:{kind}]")
         done = match.end(1)
     if not parts:

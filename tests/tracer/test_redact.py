@@ -146,7 +146,9 @@ def test_redacting_twice_changes_nothing():
     assert redact.json_text(once) == once
 
 
-@pytest.mark.parametrize("unit", ['{"password":1},', '{"password":' + "[[1],"])
+@pytest.mark.parametrize(
+    "unit", ["Authorization: x\n", "secret='abcd' ", '{"password":1},', '{"password":' + "[[1],"]
+)
 def test_a_text_of_nothing_but_secrets_is_replaced_as_a_whole(unit):
     assert redact.text(unit * 20_000) == "[REDACTED:too_many]"
     assert "too_many" in json.loads(redact.json_text(unit * 20_000))["redacted"]
