@@ -17,7 +17,7 @@ from tracer.service import Service
 settings = current()
 service = Service(settings)
 splitter = Splitter(settings.queue_capacity)
-reader = BodyReader(settings.max_body_bytes)
+reader = BodyReader(settings.max_body_bytes, service.intake.drained)
 translator = Translator()
 otlp = {
     signal: Otlp(

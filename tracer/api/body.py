@@ -4,7 +4,7 @@ import gc
 import io
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ MAX_LARGE: Final = 3
 """So many may wait for it, each in a thread that could serve others."""
 
 LARGE_WAIT_S: Final = 3.0
+DRAIN_S: Final = 1.0
 
 MAX_GZIP_MEMBERS: Final = 64
 """Each further member copies what is left of the body."""
@@ -60,8 +61,12 @@ class BodyReader:
     Memory stays bounded because only one large body is in work at a time, and a few wait for it.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(
+        self, max_bytes: int, drained: Callable[[float], object] = lambda _timeout_s: None
+    ) -> None:
+        """`drained` waits until what came before is stored, so that two are never held at once."""
         self._max_bytes = max_bytes
+        self._drained = drained
         self._large = threading.Lock()
         self._waiting = threading.BoundedSemaphore(MAX_LARGE)
 
@@ -81,7 +86,7 @@ class BodyReader:
         length = request.content_length
         if length is not None and length > self._max_bytes:
             raise self._too_large()
-        with _Turn(self._large, self._waiting) as turn:
+        with _Turn(self._large, self._waiting, self._drained) as turn:
             held = [self._collect(self._parts(request, length), turn)]
             if encoding == "gzip":
                 held = [self._collect(_gunzip(held.pop()), turn)]
@@ -124,7 +129,13 @@ class BodyReader:
 class _Turn:
     """The right to hold a large body, given to one at a time."""
 
-    def __init__(self, large: threading.Lock, waiting: threading.BoundedSemaphore) -> None:
+    def __init__(
+        self,
+        large: threading.Lock,
+        waiting: threading.BoundedSemaphore,
+        drained: Callable[[float], object],
+    ) -> None:
+        self._drained = drained
         self._large = large
         self._waiting = waiting
         self._is_taken = False
@@ -138,6 +149,7 @@ class _Turn:
             self._waiting.release()
         if not self._is_taken:
             raise EventError(Rejection.QUEUE_FULL, "too many large bodies at once, try again")
+        self._drained(DRAIN_S)
 
     def __enter__(self) -> "_Turn":
         return self
