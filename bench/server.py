@@ -11,9 +11,9 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 class Server(Gunicorn):
     """Measures master and worker together. All runs as by default, but no name leaves loopback."""
 
-    def __init__(self, folder, conf="gunicorn.conf.py"):
+    def __init__(self, folder, conf="gunicorn.conf.py", **environ):
         defaults = {"TRACE_METRICS_INTERVAL": "15s", "TRACE_WATCH_PROCESS": "auto"}
-        super().__init__(folder, conf, **defaults, TRACE_DNS_PROBES="localhost")
+        super().__init__(folder, conf, **defaults, TRACE_DNS_PROBES="localhost", **environ)
 
     @property
     def pids(self):
