@@ -52,7 +52,7 @@ def run(show, *, rows=100_000, row_bytes=1_600):
             )
             peak_mb = worker_memory_mb(server, "VmHWM")
             events, deliveries = receiver.counts()
-    assert events == deliveries == rows + MEANWHILE_PER_S * 9
+    assert events == deliveries >= rows + MEANWHILE_PER_S * 9  # and samples of the host
     rate = events / log["took_ms"] * 1000
     show(f"push {rows} rows of {log['bytes'] / events:.0f} B: rows per s", f"{rate:.0f}", "≥ 5000")
     show("push: memory of the worker above idle, MB", f"{peak_mb - idle_mb:.1f}", "≤ 20")
