@@ -78,15 +78,19 @@ def build_janitor(
     )
 
 
-def build_push(settings: Settings, store: Store, writer: Writer, notices: list[str]) -> Push:
-    """What speaks against the endpoint is added to the notices; then nothing is pushed."""
-    remote = Remote(
+def build_remote(settings: Settings) -> Remote:
+    return Remote(
         settings.push_endpoint,
         api_key=settings.push_api_key,
         gzip_bodies=settings.push_gzip,
         proxy=settings.push_proxy,
         ca_file=settings.push_ca_file,
     )
+
+
+def build_push(settings: Settings, store: Store, writer: Writer, notices: list[str]) -> Push:
+    """What speaks against the endpoint is added to the notices; then nothing is pushed."""
+    remote = build_remote(settings)
     if remote.objection is not None:
         notices.append(remote.objection)
     return Push(

@@ -10,7 +10,6 @@ import socket
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,7 +17,7 @@ import msgspec
 
 from config.readers import Address
 from config.settings import OLDER_SPELLINGS, Settings, declared
-from tracer import price_table, store_file
+from tracer import parts, store_file
 from tracer.cli import database, sidecar
 from tracer.cli.exits import Exit, NothingThereError
 from tracer.cli.screen import Screen
@@ -26,9 +25,7 @@ from tracer.cli.units import count, duration, percent, size
 from tracer.encoders.batch import Batch
 from tracer.encoders.native import SCHEMA_VERSION
 from tracer.errors import StoreError
-from tracer.pricing import Prices
 from tracer.quality import Quality
-from tracer.remote import Remote
 from tracer.timestamps import now_ms
 from tracer.usage import Tokens
 
@@ -143,8 +140,7 @@ def _problem(address: Address) -> str | None:
 
 
 def _prices(settings: Settings) -> Iterator[Finding]:
-    override = Path(settings.prices_path) if settings.prices_path else None
-    prices = Prices(price_table.SHIPPED, override, Quality())
+    prices = parts.build_prices(settings, Quality())
     prices.charge("", [""], Tokens(prompt=1), now_ms(), None)  # has the owner's table read
     problems = list(prices.warnings(datetime.now(UTC).date()))
     for problem in problems:
@@ -158,8 +154,8 @@ def _push(settings: Settings, *, is_offline: bool) -> Iterator[Finding]:
     if not settings.push_endpoint:
         yield Finding("push", OK, "nothing is pushed: TRACE_PUSH_ENDPOINT is empty")
         return
-    parts = urlsplit(settings.push_endpoint)
-    where = f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
+    url = urlsplit(settings.push_endpoint)
+    where = f"{url.scheme}://{url.hostname or ''}{f':{url.port}' if url.port else ''}"
     every = duration(settings.push_interval * 1000)
     yield Finding("push", OK, f"to {where} as {settings.push_format} every {every}")
     if not is_offline:
@@ -168,13 +164,7 @@ def _push(settings: Settings, *, is_offline: bool) -> Iterator[Finding]:
 
 def _ask(settings: Settings, where: str) -> Finding:
     """Whether the endpoint takes an empty batch."""
-    remote = Remote(
-        settings.push_endpoint,
-        api_key=settings.push_api_key,
-        gzip_bodies=settings.push_gzip,
-        proxy=settings.push_proxy,
-        ca_file=settings.push_ca_file,
-    )
+    remote = parts.build_remote(settings)
     answer = remote.send(_empty_batch(settings), settings.push_timeout)
     remote.close()
     if answer.error is None:

@@ -6,17 +6,15 @@ pushed: the remote keeps what it got.
 """
 
 import argparse
-from pathlib import Path
 from typing import Final
 
 from config.settings import Settings
-from tracer import price_table
+from tracer import parts
 from tracer.cli import database
 from tracer.cli.exits import Exit
 from tracer.cli.repricing import Outcome, reprice
 from tracer.cli.screen import Screen, Table
 from tracer.cli.units import count, usd
-from tracer.pricing import Prices
 from tracer.quality import Quality
 
 MOST_MODELS: Final = 20
@@ -35,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: Settings, screen: Screen) -> Exit:
     """Reads prices as the service does: the shipped table and TRACE_PRICES_PATH."""
     database.check(settings.db_path)
-    override = Path(settings.prices_path) if settings.prices_path else None
-    prices, outcome = Prices(price_table.SHIPPED, override, Quality()), Outcome()
+    prices, outcome = parts.build_prices(settings, Quality()), Outcome()
     try:
         with screen.progress("repricing") as progress:
             reprice(
