@@ -1,6 +1,5 @@
-"""Exact percentiles of many values without sorting them all at once. Pure."""
+"""Ranks in many values without sorting them all at once. Pure."""
 
-import math
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
@@ -10,41 +9,56 @@ RUN_LENGTH: Final = 4096
 """Values sorted in one go. Sorting holds the interpreter's lock: this takes half a millisecond."""
 
 
-def percentiles(values: "array[float]") -> dict[str, float | None]:
-    """Exact, by the nearest rank. Values below 0 stand for none; None where there is no value."""
-    runs = []
-    for start in range(0, len(values), RUN_LENGTH):
-        run = sorted(values[start : start + RUN_LENGTH])
-        run = run[bisect_left(run, 0.0) :]
-        if run:
-            runs.append(array("d", run))
-    if not runs:
-        return dict.fromkeys(("p50", "p95", "p99", "max"))
-    count = sum(map(len, runs))
-    largest = max(run[-1] for run in runs)
-    ranks = {f"p{percent}": -(-count * percent // 100) for percent in (50, 95, 99)}
-    found: dict[str, float | None] = {
-        name: _at_rank(runs, rank, largest) for name, rank in ranks.items()
-    }
-    return found | {"max": largest}
+def rank(percent: int, count: int) -> int:
+    """The nearest rank, from 1: that of the smallest value which so many percent do not exceed."""
+    return -(-count * percent // 100)
 
 
-def _at_rank(runs: "list[array[float]]", rank: int, largest: float) -> float:
-    """The smallest value with `rank` values up to it: halves the range, not of the numbers but of
-    their bits, which are in the same order (IEEE 754) and end after 63 steps.
-    """
-    low, high = 0, _bits(largest)
-    while low < high:
-        middle = (low + high) // 2
-        value = struct.unpack("<d", struct.pack("<q", middle))[0]
-        if sum(bisect_right(run, value) for run in runs) >= rank:
-            high = middle
-        else:
-            low = middle + 1
-    found: float = struct.unpack("<d", struct.pack("<q", low))[0]
-    return found
+class Runs:
+    """Values from 0 on, in sorted runs; those below 0 stand for none and are left out."""
+
+    def __init__(self, values: "array[float]") -> None:
+        self._runs: list[array[float]] = []
+        for start in range(0, len(values), RUN_LENGTH):
+            run = sorted(values[start : start + RUN_LENGTH])
+            run = run[bisect_left(run, 0.0) :]
+            if run:
+                self._runs.append(array("d", run))
+        self._length = sum(map(len, self._runs))
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def largest(self) -> float:
+        """Raises ValueError when there are none."""
+        return max(run[-1] for run in self._runs)
+
+    def count_below(self, value: float) -> int:
+        return sum(bisect_left(run, value) for run in self._runs)
+
+    def count_up_to(self, value: float) -> int:
+        return sum(bisect_right(run, value) for run in self._runs)
+
+    def at_rank(self, rank: int) -> float:
+        """The smallest value with `rank` values up to it: halves the range, not of the numbers but
+        of their bits, which are in the same order (IEEE 754) and end after 63 steps.
+        """
+        low, high = 0, _bits(self.largest)
+        while low < high:
+            middle = (low + high) // 2
+            if self.count_up_to(_value(middle)) >= rank:
+                high = middle
+            else:
+                low = middle + 1
+        return _value(low)
 
 
 def _bits(value: float) -> int:
-    bits: int = struct.unpack("<q", struct.pack("<d", math.fabs(value)))[0]
+    bits: int = struct.unpack("<q", struct.pack("<d", abs(value)))[0]
     return bits
+
+
+def _value(bits: int) -> float:
+    value: float = struct.unpack("<d", struct.pack("<q", bits))[0]
+    return value

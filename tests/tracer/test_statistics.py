@@ -1,3 +1,4 @@
+import random
 import sqlite3
 from array import array
 from collections import defaultdict
@@ -9,12 +10,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.rows import insert
-from tracer import classify, statistics
-from tracer import percentiles as percentiles_module
+from tracer import classify, percentiles
 from tracer.errors import ParameterError, StoreError
-from tracer.percentiles import percentiles
+from tracer.percentiles import Runs
 from tracer.reading import Reader
-from tracer.statistics import COST_BY, DAY_MS, ERRORS_BY, LATENCY_BY, Series
+from tracer.statistics import (
+    COST_BY,
+    DAY_MS,
+    ERRORS_BY,
+    LATENCY_BY,
+    costs,
+    failures,
+    groups,
+    latencies,
+    series,
+)
 from tracer.timestamps import now_ms
 
 NAMES = st.sampled_from(["a", "b", ""])
@@ -141,14 +151,54 @@ def test_percentiles_are_exact(store, reader, calls, period):
         }
 
 
+@MANY
+@given(st.lists(CALLS, max_size=40), PERIODS, st.integers(1, 4), st.integers(1, 9), st.data())
+def test_percentiles_are_exact_however_a_sample_misleads(
+    store, reader, calls, period, sampled, least, data
+):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(latencies, "SAMPLED", sampled)
+        patch.setattr(latencies, "LEAST_SAMPLE", least)
+        patch.setattr(latencies, "SIGMAS", data.draw(st.sampled_from([0, 0.3, 1])))
+        fill(store, calls)
+        sampled_answer = reader.latency("model", *period)
+    assert sampled_answer == reader.latency("model", *period)
+
+
+@pytest.mark.parametrize("is_misled", [False, True])
+def test_of_many_calls_few_are_read(store, reader, monkeypatch, is_misled):
+    chance = random.Random(7)
+    rows = [
+        {"latency_ms": chance.lognormvariate(7, 1), "ttft_ms": n % 90, "model": "m"}
+        for n in range(6000)
+    ]
+    if is_misled:  # what is sampled is all alike
+        rows[7::8] = [row | {"latency_ms": 1.0} for row in rows[7::8]]
+    fill(store, rows)
+    monkeypatch.setattr(latencies, "SAMPLED", 8)
+    read = []
+    real = latencies.Runs
+    monkeypatch.setattr(latencies, "Runs", lambda values: read.append(len(values)) or real(values))
+    (item,) = reader.latency("model")["items"]
+    assert item["latency_ms"] == naive(row["latency_ms"] for row in rows)
+    assert item["ttft_ms"] == naive(row["ttft_ms"] for row in rows)
+    assert max(read) == 6000 if is_misled else max(read) < 2500
+
+
 @given(
     st.lists(st.floats(0, 1e12) | st.integers(0, 3).map(float) | st.just(-1.0), max_size=50),
     st.integers(1, 7),
 )
-def test_percentiles_of_many_runs_are_those_of_one(values, length):
+def test_ranks_in_many_runs_are_those_in_one(values, length):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(percentiles_module, "RUN_LENGTH", length)
-        assert percentiles(array("d", values)) == naive(v for v in values if v >= 0)
+        patch.setattr(percentiles, "RUN_LENGTH", length)
+        runs = Runs(array("d", values))
+    ordered = sorted(value for value in values if value >= 0)
+    assert [runs.at_rank(place) for place in range(1, len(ordered) + 1)] == ordered
+    assert len(runs) == len(ordered)
+    for value in ordered:
+        assert runs.count_below(value) == sum(other < value for other in ordered)
+        assert runs.count_up_to(value) == sum(other <= value for other in ordered)
 
 
 @MANY
@@ -175,7 +225,7 @@ def test_errors_count_error_events_and_failed_calls(store, reader, calls, errors
 
 
 def test_the_heaviest_come_first_and_days_in_their_order(store, reader, monkeypatch):
-    monkeypatch.setattr(statistics, "MAX_ITEMS", 2)
+    monkeypatch.setattr(groups, "MAX_ITEMS", 2)
     rows = [
         {"model": name, "session_id": name, "cost_usd": cost, "created_at": place * DAY_MS}
         for place, (name, cost) in enumerate([("a", 1), ("b", None), ("c", 3), ("d", 2)])
@@ -200,7 +250,7 @@ def test_a_month_is_projected_from_the_first_call_in_the_period(store, reader):
 
 
 def test_too_many_groups_are_refused_not_held(store, reader, monkeypatch):
-    monkeypatch.setattr(statistics, "MAX_GROUPS", 5)
+    monkeypatch.setattr(series, "MAX_GROUPS", 5)
     fill(store, [{"model": f"m{n}", "session_id": f"s{n}"} for n in range(6)])
     for ask in (reader.latency, reader.cost):
         with pytest.raises(StoreError, match="more than 5"):
@@ -215,35 +265,45 @@ def test_by_must_be_one_of_those_there_are(reader):
 
 
 def queries():
-    period, series = (1, 9), ("m", "p", None, "chat")
+    period, one = (1, 9), ("m", "p", None, "chat")
     yield (
         "llm_traces_calls (model=? AND provider=? AND agent_id=? AND operation=? AND created_at>?",
-        statistics.COST_QUERY,
-        (*series, *period),
+        costs.COST_QUERY,
+        (*one, *period),
     )
     yield (
         "llm_traces_calls (model=? AND provider=? AND agent_id=? AND operation=? AND created_at>?",
-        statistics.TIMES_QUERY,
-        (*series, *period),
+        latencies.SAMPLE_QUERY,
+        (*one, *period, 64),
     )
     yield (
         "llm_traces_calls (model=? AND provider=? AND agent_id=? AND operation=? AND created_at>?",
-        statistics.FIRST_QUERY,
-        (*series, *period),
+        latencies.COUNT_QUERY,
+        (5, 5, *one, *period),
+    )
+    yield (
+        "llm_traces_calls (model=? AND provider=? AND agent_id=? AND operation=? AND created_at>?",
+        latencies.BRACKET_QUERY,
+        (*one, *period, *range(6)),
+    )
+    yield (
+        "llm_traces_calls (model=? AND provider=? AND agent_id=? AND operation=? AND created_at>?",
+        costs.FIRST_QUERY,
+        (*one, *period),
     )
     yield (
         "SCAN llm_traces USING COVERING INDEX llm_traces_session_id",
-        statistics.SESSIONS_QUERY,
+        costs.SESSIONS_QUERY,
         period,
     )
-    yield "llm_traces_created_at (created_at>?", statistics.EARLIEST_QUERY, period
-    for depth, column in enumerate(Series._fields):
-        leap = statistics.next_query(depth, "> ?")
-        yield f"{column}>?)", leap, (*series[:depth], "x")
+    yield "llm_traces_created_at (created_at>?", costs.EARLIEST_QUERY, period
+    for depth, column in enumerate(series.Series._fields):
+        leap = series.next_query(depth, "> ?")
+        yield f"{column}>?)", leap, (*one[:depth], "x")
     for by in ERRORS_BY:
         index = "created_at" if by == "day" else by
-        yield f"COVERING INDEX error_events_{index}", statistics.errors_query(by), period
-        yield "COVERING INDEX llm_traces_status (created_at>?", statistics.failed_query(by), period
+        yield f"COVERING INDEX error_events_{index}", failures.errors_query(by), period
+        yield "COVERING INDEX llm_traces_status (created_at>?", failures.failed_query(by), period
 
 
 def test_no_statistics_read_the_table(store):
