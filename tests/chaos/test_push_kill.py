@@ -6,10 +6,15 @@ import signal
 import time
 from collections import Counter
 
+import pytest
+
 from tests.support import wait_until
 from tests.support.backlog import fill
+from tests.support.faults import ONLY_LONG
 from tests.support.gunicorn import Gunicorn, assert_balanced
 from tests.support.remote import answering, reset
+
+pytestmark = [pytest.mark.fault, ONLY_LONG]
 
 KILLS = 50
 ROWS = 20_000
@@ -43,7 +48,7 @@ def marked(server):
     }
 
 
-def test_kills_amid_a_push_with_lost_answers(tmp_path, remote, report):
+def test_kills_amid_a_push_with_lost_answers(tmp_path, remote, figure):
     expected = set(fill(tmp_path / "trace.db", calls=ROWS))
     chance = random.Random(SEED)
     remote.answer = unreliable(remote, chance)
@@ -79,7 +84,7 @@ def test_kills_amid_a_push_with_lost_answers(tmp_path, remote, report):
         assert batches.setdefault(batch["batch_id"], rows) == rows
     assert Counter(row for rows in batches.values() for row in rows) == Counter(expected)
     duplicates = sum(remote.seen.values()) - ROWS
-    report(
+    figure(
         kills=KILLS,
         rows=ROWS,
         requests=len(remote.headers),

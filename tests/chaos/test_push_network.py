@@ -10,9 +10,12 @@ import pytest
 
 from tests.support import wait_until
 from tests.support.backlog import fill
+from tests.support.faults import ONLY_LONG
 from tests.support.gunicorn import PROJECT, Gunicorn
 from tests.support.network import REMOTE, Network
 from tests.support.receiver import Receiver
+
+pytestmark = [pytest.mark.fault, ONLY_LONG]
 
 ROWS = 3000
 TIMEOUT_S = 2
@@ -84,7 +87,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_whatever_the_network_does_everything_arrives(tmp_path, network, receiver, report, fault):
+def test_whatever_the_network_does_everything_arrives(tmp_path, network, receiver, figure, fault):
     fill(tmp_path / "trace.db", calls=ROWS, text_bytes=800)
     with Sidecar(tmp_path, network, receiver.url) as server:
         wait_until(server.pushed, 20)
@@ -103,7 +106,7 @@ def test_whatever_the_network_does_everything_arrives(tmp_path, network, receive
     events, deliveries = receiver.counts()
     assert events == ROWS
     assert longest_ms < (TIMEOUT_S + 1) * 1000
-    report(
+    figure(
         pushed_meanwhile=during,
         failed=failed,
         longest_request_ms=longest_ms,
@@ -114,7 +117,7 @@ def test_whatever_the_network_does_everything_arrives(tmp_path, network, receive
 
 @pytest.mark.parametrize("fault", ["blackhole", "dead DNS"])
 def test_a_dead_network_does_not_delay_the_exit_and_loses_nothing(
-    tmp_path, network, receiver, report, fault
+    tmp_path, network, receiver, figure, fault
 ):
     fill(tmp_path / "trace.db", calls=500)
     url = receiver.url
@@ -136,4 +139,4 @@ def test_a_dead_network_does_not_delay_the_exit_and_loses_nothing(
     with Sidecar(tmp_path, network, receiver.url) as server:
         wait_until(lambda: server.pushed() == 500, 30)
     assert receiver.counts()[0] == 500
-    report(exit_s=round(seconds, 1), longest_request_ms=longest_ms)
+    figure(exit_s=round(seconds, 1), longest_request_ms=longest_ms)

@@ -5,10 +5,15 @@ import json
 import threading
 import time
 
+import pytest
+
 from bench import load
 from tests.support import wait_until
+from tests.support.faults import ONLY_LONG
 from tests.support.gunicorn import Gunicorn, assert_balanced, free_port
 from tests.support.receiver import Receiver
+
+pytestmark = [pytest.mark.fault, ONLY_LONG]
 
 CALLS, SAMPLES = 20_000, 5_760
 PASSES = 288  # one in five minutes
@@ -49,7 +54,7 @@ def p99_ms(port, seconds):
     return round(load.percentile(latencies, 0.99), 1), total
 
 
-def test_a_day_without_the_remote(tmp_path, report):
+def test_a_day_without_the_remote(tmp_path, figure):
     port = free_port()
     with Gunicorn(
         tmp_path,
@@ -77,7 +82,7 @@ def test_a_day_without_the_remote(tmp_path, report):
         assert_balanced(health["events"])
         assert server.stop()[0] == 0
     assert events == CALLS + SAMPLES + probes + more
-    report(
+    figure(
         events=events,
         failed_passes=tried,
         duplicates=deliveries - events,

@@ -15,6 +15,7 @@ from tests.support import wait_until
 from tests.support.gunicorn import assert_balanced
 
 IS_LONG = os.environ.get("CHAOS") == "long"
+ONLY_LONG = pytest.mark.skipif(not IS_LONG, reason="takes minutes: make chaos")
 
 
 def amount(short, long):
