@@ -9,6 +9,7 @@ from tracer.cli.exits import EXIT_CODES
 from tracer.events import KINDS, Event
 from tracer.fields import Amount, Choice, Count, Text, Timestamp
 from tracer.ledger import Deletion, Loss, Rejection
+from tracer.statistics import COST_BY, ERRORS_BY, LATENCY_BY
 
 
 def settings_table():
@@ -85,6 +86,21 @@ def _type(field):
     return names.get(type(field), "object")
 
 
+def lists_table():
+    lines = ["| list | filters (equality) |", "|---|---|"]
+    for kind in KINDS:
+        filters = ", ".join(f"`{name}`" for name in kind.filters) or "none"
+        lines.append(f"| `{kind.list_route}` | {filters} |")
+    return "\n".join(lines)
+
+
+def statistics_table():
+    lines = ["| statistics | `by` |", "|---|---|"]
+    for name, choices in (("cost", COST_BY), ("latency", LATENCY_BY), ("errors", ERRORS_BY)):
+        lines.append(f"| `/v1/stats/{name}` | {', '.join(f'`{by}`' for by in choices)} |")
+    return "\n".join(lines)
+
+
 def reasons_list():
     rejected = ", ".join(f"`{reason}`" for reason in Rejection)
     lost = ", ".join(f"`{reason}`" for reason in Loss)
@@ -118,6 +134,8 @@ def with_tables(text):
         ("fields", fields_table()),
         ("metrics", metrics_table()),
         ("reasons", reasons_list()),
+        ("lists", lists_table()),
+        ("statistics", statistics_table()),
         ("commands", commands_table()),
     ):
         pattern = f"(<!-- {name}: made by `make docs` -->\n).*?(\n<!-- /{name} -->)"

@@ -1,14 +1,13 @@
 """Profiles in pprof's format: a gzipped protobuf message (google/pprof, proto/profile.proto).
 
-The message needs four kinds of field only, so it is written by hand. Pure.
+Pure.
 """
 
 import gzip
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-_VARINT: Final = 0
-_BYTES: Final = 2
+from tracer.protobuf import field, packed
 
 
 class Place(NamedTuple):
@@ -72,54 +71,34 @@ class _Encoder:
     def message(self, profile: Profile) -> Iterator[bytes]:
         """The fields of Profile; the tables come last, when they are complete."""
         for unit in profile.units:
-            yield _field(1, self._unit(unit))
+            yield field(1, self._unit(unit))
         for sample in profile.samples:
-            yield _field(2, self._sample(sample))
+            yield field(2, self._sample(sample))
         for place, number in self._places.items():
             function = self._functions.setdefault(
                 (place.function, place.file, place.first_line), len(self._functions) + 1
             )
-            line = _field(1, function) + _field(2, place.line)
-            yield _field(4, _field(1, number) + _field(4, line))
+            line = field(1, function) + field(2, place.line)
+            yield field(4, field(1, number) + field(4, line))
         for (name, file, first_line), number in self._functions.items():
             fields = (number, self._string(name), self._string(name), self._string(file))
-            text = b"".join(_field(n, value) for n, value in enumerate(fields, 1))
-            yield _field(5, text + _field(5, first_line))
-        yield _field(9, profile.began_at_ns) + _field(10, profile.duration_ns)
-        yield _field(11, self._unit(profile.units[-1])) + _field(12, profile.period)
+            text = b"".join(field(n, value) for n, value in enumerate(fields, 1))
+            yield field(5, text + field(5, first_line))
+        yield field(9, profile.began_at_ns) + field(10, profile.duration_ns)
+        yield field(11, self._unit(profile.units[-1])) + field(12, profile.period)
         for string in self._strings:
-            yield _field(6, string.encode(errors="replace"))
+            yield field(6, string.encode(errors="replace"))
 
     def _unit(self, unit: tuple[str, str]) -> bytes:
-        return _field(1, self._string(unit[0])) + _field(2, self._string(unit[1]))
+        return field(1, self._string(unit[0])) + field(2, self._string(unit[1]))
 
     def _sample(self, sample: Sample) -> bytes:
         places = (self._places.setdefault(p, len(self._places) + 1) for p in sample.stack)
         labels = (
-            _field(3, _field(1, self._string(key)) + _field(2, self._string(value)))
+            field(3, field(1, self._string(key)) + field(2, self._string(value)))
             for key, value in sample.labels.items()
         )
-        return _packed(1, places) + _packed(2, sample.values) + b"".join(labels)
+        return packed(1, places) + packed(2, sample.values) + b"".join(labels)
 
     def _string(self, text: str) -> int:
         return self._strings.setdefault(text, len(self._strings))
-
-
-def _field(number: int, value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        return _varint(number << 3 | _VARINT) + _varint(value)
-    return _varint(number << 3 | _BYTES) + _varint(len(value)) + value
-
-
-def _packed(number: int, values: Iterable[int]) -> bytes:
-    return _field(number, b"".join(_varint(value) for value in values))
-
-
-def _varint(value: int) -> bytes:
-    value &= (1 << 64) - 1  # negative ones are two's complement
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -15,7 +15,12 @@ from tracer.heap import Heap, NotTracing
 from tracer.profiler import Profiler, ProfilerBusy
 
 LONGEST_S: Final = 60
+DEFAULT_LIMIT: Final = 30
+MAX_LIMIT: Final = 1000
 DEFAULT_S: Final = 10
+PROFILE_FORMS: Final = ("pprof", "folded")
+HEAP_ACTIONS: Final = ("snapshot", "start", "stop")
+HEAP_FORMS: Final = ("text", "json", "pprof")
 BINARY: Final = "application/octet-stream"
 TEXT: Final = "text/plain; charset=utf-8"
 
@@ -71,7 +76,7 @@ class CpuProfile:
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         _check_names(request, "seconds", "format", "debug")
         seconds = _number(request, "seconds", DEFAULT_S, 1, LONGEST_S)
-        form = _word(request, "format", "pprof", "folded")
+        form = _word(request, "format", PROFILE_FORMS)
         try:
             profile = self._profiler.record(seconds)
         except ProfilerBusy as busy:
@@ -83,17 +88,17 @@ class CpuProfile:
 
 
 class HeapProfile:
-    """`action` is `start`, `stop` or, by default, `snapshot`."""
+    """Starts, stops and shows the tracing of allocations."""
 
     def __init__(self, heap: Heap) -> None:
         self._heap = heap
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         _check_names(request, "action", "format", "frames", "limit", "debug")
-        action = _word(request, "action", "snapshot", "start", "stop")
-        form = _word(request, "format", "text", "json", "pprof")
+        action = _word(request, "action", HEAP_ACTIONS)
+        form = _word(request, "format", HEAP_FORMS)
         depth = _number(request, "frames", 1, 1, tracing.MAX_DEPTH)
-        limit = _number(request, "limit", 30, 1, 1000)
+        limit = _number(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
         if action == "start":
             started = "started" if self._heap.start(depth) else "was tracing already"
             _answer(response, f"{started}: {tracing.COST}; stop it with ?action=stop\n")
@@ -157,7 +162,7 @@ def _check_names(request: falcon.Request, *known: str) -> None:
             raise falcon.HTTPBadRequest(description=f"{name[:80]} is not one of {', '.join(known)}")
 
 
-def _word(request: falcon.Request, name: str, *words: str) -> str:
+def _word(request: falcon.Request, name: str, words: tuple[str, ...]) -> str:
     """One of a few words, the first by default."""
     value = request.get_param(name) or words[0]
     if value not in words:

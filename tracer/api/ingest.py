@@ -5,7 +5,7 @@ from typing import Any, Final, TypedDict
 import falcon
 import msgspec
 
-from tracer.api import body
+from tracer.api import body, refusals
 from tracer.api.otlp import Otlp, speaks_protobuf
 from tracer.decoder import EventDecoder, Record
 from tracer.errors import EventError
@@ -14,18 +14,6 @@ from tracer.ledger import Ledger, Rejection
 from tracer.timestamps import now_ms
 
 WAIT_S: Final = 5.0
-RETRY_AFTER_S: Final = "1"
-
-_STATUS: Final = {
-    Rejection.UNSUPPORTED_TYPE: falcon.HTTP_415,
-    Rejection.UNSUPPORTED_ENCODING: falcon.HTTP_415,
-    Rejection.TOO_LARGE: falcon.HTTP_413,
-    Rejection.QUEUE_FULL: falcon.HTTP_429,
-    Rejection.UNAVAILABLE: falcon.HTTP_503,
-    Rejection.UNAUTHORIZED: falcon.HTTP_401,
-    Rejection.FORBIDDEN: falcon.HTTP_403,
-}
-"""By reason; all others are the sender's mistake, 400."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -86,9 +74,9 @@ class Ingest:
                 self._intake.check(len(texts))
             self._offer(request, response, texts)
         except NotTaken as refusal:
-            response.set_header("Retry-After", RETRY_AFTER_S)
             fault = Fault(index=None, field=None, message=str(refusal))
-            _answer(response, _STATUS[refusal.reason], [], [fault], rejected=len(texts))
+            status = refusals.status(response, refusal.reason)
+            _answer(response, status, [], [fault], rejected=len(texts))
 
     def _offer(
         self, request: falcon.Request, response: falcon.Response, texts: list[bytes]
@@ -107,11 +95,8 @@ class Ingest:
     def refuse(self, response: falcon.Response, reason: Rejection, message: str) -> None:
         """Answers a request whose body was not read; it counts as one received and one rejected."""
         self._ledger.reject(reason)
-        if reason is Rejection.QUEUE_FULL:
-            response.set_header("Retry-After", RETRY_AFTER_S)
-        status = _STATUS.get(reason, falcon.HTTP_400)
         fault = Fault(index=None, field=None, message=message)
-        _answer(response, status, [], [fault], rejected=1)
+        _answer(response, refusals.status(response, reason), [], [fault], rejected=1)
 
     def _decode_all(self, texts: list[bytes]) -> tuple[list[Record], list[Fault]]:
         received_at = now_ms()
@@ -164,8 +149,8 @@ def _answer_when_stored(
     rejected = len(faults)
     status, problem = falcon.HTTP_200, None
     if not receipt.wait(WAIT_S):
-        status, problem = falcon.HTTP_503, f"not stored within {WAIT_S:g} s"
-        response.set_header("Retry-After", RETRY_AFTER_S)
+        problem = f"not stored within {WAIT_S:g} s"
+        status = refusals.status(response, Rejection.UNAVAILABLE)
     elif receipt.lost:
         status, problem = falcon.HTTP_503, f"the database refused {receipt.lost} of the events"
     if problem is not None:

@@ -6,10 +6,12 @@ from typing import Any, Final
 import falcon
 
 from tracer import __version__
-from tracer.api import openapi_queries
+from tracer.api import openapi_queries, openapi_state
 from tracer.api.body import JSON, NDJSON
+from tracer.api.otlp import PROTOBUF
 from tracer.events import Event
 from tracer.fields import MAX_COUNT, Amount, Choice, Count, Json, Text, Timestamp, WireField
+from tracer.otlp import Signal
 
 _NUMERIC_TEXT: Final = {"type": "string", "pattern": r"^[0-9]{1,12}$"}
 
@@ -54,6 +56,7 @@ def describe(kinds: list[type[Event]]) -> dict[str, Any]:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": {kind.type_name: _event(kind) for kind in kinds}
             | openapi_queries.schemas()
+            | openapi_state.schemas()
             | _ANSWERS,
         },
     }
@@ -66,7 +69,10 @@ def _paths(kinds: list[type[Event]]) -> dict[str, dict[str, Any]]:
     for queries in (openapi_queries.list_paths(), openapi_queries.statistics_paths()):
         for route, operation in queries.items():
             paths[route]["get"] = operation
-    paths["/health"]["get"] = _health()
+    for signal in (Signal.LOGS, Signal.METRICS):
+        paths[f"/v1/{signal.value}"]["post"] = _report_otlp(signal)
+    for path, operation in openapi_state.paths().items():
+        paths[path]["get"] = operation
     return paths
 
 
@@ -99,15 +105,15 @@ def _report(kind: type[Event]) -> dict[str, Any]:
     }
 
 
-def _health() -> dict[str, Any]:
+def _report_otlp(signal: Signal) -> dict[str, Any]:
+    """The bodies are OpenTelemetry's; so are the answers, a refusal is a google.rpc.Status."""
+    content = {JSON: {"schema": {"type": "object"}}, PROTOBUF: {"schema": {}}}
     return {
-        "operationId": "health",
-        "summary": "The state of the sidecar and its ledger; to strangers only status and uptime.",
-        "responses": {
-            "200": _answer("all is well", "Health"),
-            "503": _answer("degraded", "Health"),
-            "403": _answer("from a web page, or under a host name that is not ours", "Error"),
-        },
+        "operationId": f"report_otlp_{signal.value}",
+        "summary": f"OTLP/HTTP: {signal.value}.",
+        "requestBody": {"required": True, "content": content},
+        "responses": {"200": {"description": "taken, all or in part", "content": content}}
+        | {status: {"description": what, "content": content} for status, what in _REFUSALS.items()},
     }
 
 
@@ -161,7 +167,6 @@ def _example(kind: type[Event]) -> dict[str, Any]:
 
 
 _COUNT: Final = {"type": "integer", "minimum": 0}
-_COUNTS: Final = {"type": "object", "additionalProperties": _COUNT}
 _ANSWERS: Final = {
     "Receipt": {
         "type": "object",
@@ -179,25 +184,6 @@ _ANSWERS: Final = {
                         "index": {"type": ["integer", "null"]},
                         "field": {"type": ["string", "null"]},
                         "message": {"type": "string"},
-                    },
-                },
-            },
-        },
-    },
-    "Health": {
-        "type": "object",
-        "required": ["status", "uptime_seconds"],
-        "properties": {
-            "status": {"enum": ["ok", "degraded"]},
-            "uptime_seconds": {"type": "number"},
-            "warnings": {"type": "array", "items": {"type": "string"}},
-            "events": {
-                "type": "object",
-                "properties": {
-                    **dict.fromkeys(("received", "accepted", "stored", "queued"), _COUNT),
-                    **{
-                        name: {"type": "object", "additionalProperties": _COUNT}
-                        for name in ("rejected", "lost")
                     },
                 },
             },

@@ -7,17 +7,17 @@ from typing import Final
 import falcon
 import msgspec
 
-from tracer.api import body
+from tracer.api import body, refusals
 from tracer.decoder import EventDecoder, Record
 from tracer.errors import EventError
 from tracer.events import Event
 from tracer.intake import Intake, NotTaken
 from tracer.ledger import Ledger, Rejection
 from tracer.otlp import Signal, Translator
+from tracer.protobuf import field
 from tracer.timestamps import now_ms
 
 PROTOBUF: Final = "application/x-protobuf"
-RETRY_AFTER_S: Final = "1"
 ROOM_S: Final = 2.0
 """How long a body that is larger than the room in the queue waits for the writer."""
 
@@ -26,16 +26,6 @@ _REJECTED: Final = {
     Signal.LOGS: "rejectedLogRecords",
     Signal.METRICS: "rejectedDataPoints",
 }
-_STATUS: Final = {
-    Rejection.UNSUPPORTED_TYPE: falcon.HTTP_415,
-    Rejection.UNSUPPORTED_ENCODING: falcon.HTTP_415,
-    Rejection.TOO_LARGE: falcon.HTTP_413,
-    Rejection.QUEUE_FULL: falcon.HTTP_429,
-    Rejection.UNAVAILABLE: falcon.HTTP_503,
-    Rejection.UNAUTHORIZED: falcon.HTTP_401,
-    Rejection.FORBIDDEN: falcon.HTTP_403,
-}
-"""By reason; all others are the sender's mistake, 400. Exporters send again after 429 and 503."""
 
 INVALID_ARGUMENT: Final = 3  # google.rpc.Code
 
@@ -95,8 +85,7 @@ class Otlp:
         try:
             self._offer(records)
         except NotTaken as refusal:
-            response.set_header("Retry-After", RETRY_AFTER_S)
-            _fail(response, _STATUS[refusal.reason], str(refusal), is_json=is_json)
+            _fail(response, refusal.reason, str(refusal), is_json=is_json)
             return
         for fault in faults:
             self._ledger.reject(Rejection(fault.reason))
@@ -110,9 +99,7 @@ class Otlp:
         """The same for one that was, in its encoding."""
         reason = Rejection(error.reason)
         self._ledger.reject(reason)
-        if reason is Rejection.QUEUE_FULL:
-            response.set_header("Retry-After", RETRY_AFTER_S)
-        _fail(response, _STATUS.get(reason, falcon.HTTP_400), str(error), is_json=is_json)
+        _fail(response, reason, str(error), is_json=is_json)
 
     def _records(self, sent: bytes, *, is_json: bool) -> tuple[list[Record], list[EventError]]:
         received_at = now_ms()
@@ -162,9 +149,9 @@ def _succeed(
 ) -> None:
     response.status = falcon.HTTP_200
     if not is_json:
-        partial = _varint_field(1, len(faults)) + _text_field(2, str(faults[0])) if faults else b""
+        partial = field(1, len(faults)) + field(2, str(faults[0]).encode()) if faults else b""
         response.content_type = PROTOBUF
-        response.data = _bytes_field(1, partial) if faults else b""
+        response.data = field(1, partial) if faults else b""
         return
     answer = {}
     if faults:
@@ -173,32 +160,11 @@ def _succeed(
     response.data = msgspec.json.encode(answer)
 
 
-def _fail(response: falcon.Response, status: str, message: str, *, is_json: bool) -> None:
+def _fail(response: falcon.Response, reason: Rejection, message: str, *, is_json: bool) -> None:
     """A google.rpc.Status."""
-    response.status = status
+    response.status = refusals.status(response, reason)
     if is_json:
         response.data = msgspec.json.encode({"code": INVALID_ARGUMENT, "message": message})
     else:
         response.content_type = PROTOBUF
-        response.data = _varint_field(1, INVALID_ARGUMENT) + _text_field(2, message)
-
-
-def _varint_field(number: int, value: int) -> bytes:
-    return bytes([number << 3]) + _varint(value)
-
-
-def _text_field(number: int, text: str) -> bytes:
-    return _bytes_field(number, text.encode())
-
-
-def _bytes_field(number: int, value: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(value)) + value
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 127:
-        encoded.append(value & 127 | 128)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+        response.data = field(1, INVALID_ARGUMENT) + field(2, message.encode())

@@ -4,7 +4,7 @@ import threading
 import tracemalloc
 
 import pytest
-from falcon import testing
+from falcon import inspect, testing
 
 from config.settings import load
 from tests.support import wait_until
@@ -15,7 +15,9 @@ from tracer.api.body import BodyReader
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.metrics import Metrics
+from tracer.api.openapi import describe
 from tracer.api.otlp import Otlp
+from tracer.events import KINDS
 from tracer.otlp import Signal, Translator
 from tracer.reading import Reader
 from tracer.service import Service
@@ -44,7 +46,7 @@ def service(tmp_path):
 
 
 @pytest.fixture
-def get(service):
+def app(service):
     routes = debug.routes(service.variables, service.profiler, service.heap)
     otlp = {
         signal: Otlp(
@@ -57,7 +59,7 @@ def get(service):
         )
         for signal in Signal
     }
-    app = create_app(
+    return create_app(
         Guard(api_key=SECRETS["TRACE_API_KEY"], allowed_hosts=()),
         Health(service.health),
         ingest={},
@@ -65,6 +67,10 @@ def get(service):
         reader=Reader(service.settings.db_path),
         further={"/metrics": Metrics(service.readings), **routes},
     )
+
+
+@pytest.fixture
+def get(app):
     client = testing.TestClient(app)
 
     def get(path, remote="127.0.0.1", **headers):
@@ -74,6 +80,19 @@ def get(service):
         )
 
     return get
+
+
+def test_every_route_is_described(app):
+    described = {
+        (path, method.upper())
+        for path, operations in describe([kind for kind in KINDS if kind.route])["paths"].items()
+        for method in operations
+    }
+    for route in inspect.inspect_routes(app):
+        for method in route.methods:
+            if method.method in ("GET", "POST") and not route.path.startswith("/debug/pprof"):
+                assert (route.path, method.method) in described
+    assert {(path, "GET") for path in PATHS} - described == {("/debug/pprof/", "GET")}
 
 
 @pytest.mark.parametrize("path", PATHS)
