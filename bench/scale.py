@@ -11,8 +11,7 @@ from pathlib import Path
 from bench import load
 from bench.__main__ import cpu_ticks, show
 from bench.server import Server
-from tests.support.prices import shipped_prices
-from tracer.decoder import EventDecoder
+from tests.support.decoders import decoder_of
 from tracer.events import LlmTrace
 from tracer.store import Store
 
@@ -106,13 +105,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=10)
     options = parser.parse_args()
     started = cpu_ticks()
-    decoder = EventDecoder(
-        LlmTrace,
-        agent_id="bench",
-        max_text_bytes=16384,
-        prices=shipped_prices(),
-        is_redacting=False,
-    )
+    decoder = decoder_of(LlmTrace, is_redacting=False)
     with tempfile.TemporaryDirectory() as folder:
         stores = [
             Store(Path(folder) / name, synchronous="full") for name in ("small.db", "trace.db")

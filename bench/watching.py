@@ -7,9 +7,8 @@ import time
 import urllib.request
 
 from bench import load
-from tests.support.prices import shipped_prices
+from tests.support.decoders import decoder_of
 from tracer.call_counts import CallCounts
-from tracer.decoder import EventDecoder
 from tracer.events import LlmTrace
 
 SCRAPES = 50
@@ -79,9 +78,7 @@ def profile(show, server, rounds):
 
 
 def counting(show, batches=2000):
-    decoder = EventDecoder(
-        LlmTrace, agent_id="a", max_text_bytes=16384, prices=shipped_prices(), is_redacting=True
-    )
+    decoder = decoder_of(LlmTrace)
     records = [decoder.decode(json.dumps(load.CALL).encode(), 1)] * 50
     counts = CallCounts()
     before = time.thread_time_ns()

@@ -5,9 +5,8 @@ import json
 import hypothesis
 import pytest
 
-from tests.support.prices import shipped_prices
+from tests.support.decoders import decoder_of
 from tests.support.remote import Remote
-from tracer.decoder import EventDecoder
 from tracer.events import KINDS
 from tracer.store import Store
 
@@ -54,13 +53,4 @@ def store(tmp_path):
 @pytest.fixture
 def decoders():
     """Kind → decoder, with the default limits."""
-    return {
-        kind: EventDecoder(
-            kind,
-            agent_id="agent-1",
-            max_text_bytes=16384,
-            prices=shipped_prices(),
-            is_redacting=True,
-        )
-        for kind in KINDS
-    }
+    return {kind: decoder_of(kind) for kind in KINDS}

@@ -4,8 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.support.prices import shipped_prices
-from tracer.decoder import EventDecoder
+from tests.support.decoders import decoder_of
 from tracer.events import CustomEvent
 from tracer.store import Store
 
@@ -13,13 +12,7 @@ from tracer.store import Store
 def main(path, batches):
     store = Store(Path(path), synchronous="full")
     store.open()
-    decoder = EventDecoder(
-        CustomEvent,
-        agent_id="a",
-        max_text_bytes=16384,
-        prices=shipped_prices(),
-        is_redacting=False,
-    )
+    decoder = decoder_of(CustomEvent, is_redacting=False)
     text = b'{"name":"%d","x":"' + b"x" * 300 + b'"}'
     number = 0
     for batch in range(batches):

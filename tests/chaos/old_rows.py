@@ -5,8 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.support.prices import shipped_prices
-from tracer.decoder import EventDecoder
+from tests.support.decoders import decoder_of
 from tracer.events import LlmTrace
 from tracer.store import Store
 
@@ -14,13 +13,7 @@ from tracer.store import Store
 def main(path, rows, size=3800):
     store = Store(Path(path), synchronous="normal")
     store.open()
-    decoder = EventDecoder(
-        LlmTrace,
-        agent_id="a",
-        max_text_bytes=16384,
-        prices=shipped_prices(),
-        is_redacting=False,
-    )
+    decoder = decoder_of(LlmTrace, is_redacting=False)
     text = json.dumps({"provider": "p", "model": "m", "input_text": "x" * size}).encode()
     long_ago = (time.time_ns() // 10**6) - 30 * 86_400_000
     for start in range(0, rows, 500):

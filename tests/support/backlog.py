@@ -3,8 +3,7 @@
 import json
 import uuid
 
-from tests.support.prices import shipped_prices
-from tracer.decoder import EventDecoder
+from tests.support.decoders import decoder_of
 from tracer.events import CustomEvent, LlmTrace
 from tracer.store import Store
 
@@ -13,16 +12,7 @@ BATCH = 500
 
 def fill(path, *, calls, samples=0, text_bytes=0, received_at=1_000):
     """Makes the database at `path`; the trace ids in it. Samples stand in for rows of metrics."""
-    decoders = {
-        kind: EventDecoder(
-            kind,
-            agent_id="agent-1",
-            max_text_bytes=16384,
-            prices=shipped_prices(),
-            is_redacting=False,
-        )
-        for kind in (LlmTrace, CustomEvent)
-    }
+    decoders = {kind: decoder_of(kind, is_redacting=False) for kind in (LlmTrace, CustomEvent)}
     call = {
         "provider": "anthropic",
         "model": "claude-sonnet-4-5",

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 
 from tests.support.events import KIND_AND_PAYLOAD
-from tests.support.prices import SHIPPED, shipped_prices
-from tracer.decoder import EventDecoder
+from tests.support.prices import SHIPPED
 from tracer.errors import EventError
 from tracer.events import KINDS, CustomEvent, ErrorEvent, LlmTrace
 from tracer.ledger import Rejection
@@ -17,13 +16,7 @@ CALL = {"provider": "p", "model": "m"}
 
 def read(kind, event, max_text_bytes=16384):
     text = event if isinstance(event, bytes) else json.dumps(event).encode()
-    decoder = EventDecoder(
-        kind,
-        agent_id="agent-1",
-        max_text_bytes=max_text_bytes,
-        prices=shipped_prices(),
-        is_redacting=True,
-    )
+    decoder = decoder_of(kind, max_text_bytes=max_text_bytes)
     return dict(zip(kind.stored_columns(), decoder.decode(text, NOW).row, strict=True))
 
 

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.decoders import decoder_of
 from tests.support.gunicorn import PROJECT
-from tests.support.prices import shipped_prices
 from tests.tracer.api.conftest import Api
 from tracer.api.otlp import PROTOBUF
-from tracer.decoder import EventDecoder
 from tracer.events import KINDS, CustomEvent, ErrorEvent, LlmTrace
 
 CAPTURES = PROJECT / "tests/captures/otlp"
@@ -450,16 +449,7 @@ def test_a_gzip_bomb_is_refused(api):
 @settings(max_examples=60)
 @given(st.randoms(use_true_random=False), st.sampled_from(sorted(CAPTURES.iterdir())))
 def test_no_damaged_body_is_a_server_error(chance: random.Random, path):
-    decoders = {
-        kind: EventDecoder(
-            kind,
-            agent_id="a",
-            max_text_bytes=999,
-            prices=shipped_prices(),
-            is_redacting=True,
-        )
-        for kind in KINDS
-    }
+    decoders = {kind: decoder_of(kind, max_text_bytes=999) for kind in KINDS}
     api = Api(decoders, capacity=512, max_body_bytes=10**6)
     body = bytearray(
         gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
