@@ -4,6 +4,7 @@ import uuid
 import pytest
 from hypothesis import given
 
+from tests.support.decoders import decoder_of
 from tests.support.events import KIND_AND_PAYLOAD
 from tests.support.prices import SHIPPED
 from tracer.errors import EventError
