@@ -35,6 +35,8 @@ NDJSON_50 = request_bytes(
     "\n".join([json.dumps(CALL)] * 50).encode(), "application/x-ndjson\r\nPrefer: wait"
 )
 
+HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
 
 def run(port, request, *, total, connections=4, per_s=None):
     """Sends `total` requests, all at once or at a steady rate, until each had a 2xx.

@@ -5,7 +5,7 @@ that is the order of arrival: no index is needed, and nothing is read that does 
 """
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import peewee
 
@@ -26,7 +26,7 @@ _EVICTION_ORDER: Final = (
 """What no remote has yet goes in this order: first what is replaced every few seconds."""
 
 CLOCK_SKEW_MS: Final = 60_000
-_WALK_ROWS: Final = 1000
+_WALK_IDS: Final = 10_000
 _CLOCK_COLUMNS: Final = ", ".join(ClockState._fields)
 _FINISHED: Final = "(pushed_at IS NOT NULL OR push_error IS NOT NULL)"
 
@@ -60,23 +60,37 @@ def aged(
 def _aged_ids(
     store: Store, kind: type[Event], before: int, now: int, only_finished: bool
 ) -> tuple[int, int] | None:
-    first = last = None
-    after = 0
-    while True:
+    """The first and the last id of the walk."""
+    with store.reading() as reader:
+        end = _first_unpushed(reader, kind) if only_finished else LAST_ID
+        ends = (f"SELECT {name}(id) FROM {_table(kind)} WHERE id < ?" for name in ("min", "max"))
+        first, newest = (reader.execute_sql(sql, (end,)).fetchone()[0] for sql in ends)
+    if first is None:
+        return None
+    is_young = f"received_at BETWEEN {before} AND {now + CLOCK_SKEW_MS}"
+    young = _find(store, kind, range(first, newest + 1), is_young, "ASC")
+    aged = range(first, newest + 1 if young is None else young)
+    last = _find(store, kind, aged, f"received_at < {before}", "DESC")
+    return None if last is None else (first, last)
+
+
+def _find(
+    store: Store, kind: type[Event], ids: range, condition: str, order: Literal["ASC", "DESC"]
+) -> int | None:
+    """The first or the last row of a kind. SQLite alone walks, as each row it handed over would
+    hold the interpreter's lock; a part at a time, so that no read lasts.
+    """
+    sql = (
+        f"SELECT id FROM {_table(kind)} WHERE id >= ? AND id < ? AND {condition} "
+        f"ORDER BY id {order} LIMIT 1"
+    )
+    starts = ids[::_WALK_IDS]
+    for start in starts if order == "ASC" else reversed(starts):
         with store.reading() as reader:
-            end = _first_unpushed(reader, kind) if only_finished else LAST_ID
-            rows = _arrivals(reader, kind, after, end, _WALK_ROWS)
-        for row_id, received_at in rows:
-            first = first or row_id
-            if before <= received_at <= now + CLOCK_SKEW_MS:
-                break
-            if received_at < before:
-                last = row_id
-        else:
-            if rows:
-                after = rows[-1][0]
-                continue
-        return None if first is None or last is None else (first, last)
+            row = reader.execute_sql(sql, (start, min(start + _WALK_IDS, ids.stop))).fetchone()
+        if row is not None:
+            return int(row[0])
+    return None
 
 
 def oldest_first(store: Store, size: int) -> Iterator[Doomed]:
