@@ -6,12 +6,14 @@ import uuid
 from tests.support.decoders import decoder_of
 from tracer.events import CustomEvent, LlmTrace
 from tracer.store import Store
+from tracer.timestamps import now_ms
 
 BATCH = 500
 
 
-def fill(path, *, calls, samples=0, text_bytes=0, received_at=1_000):
+def fill(path, *, calls, samples=0, text_bytes=0):
     """Makes the database at `path`; the trace ids in it. Samples stand in for rows of metrics."""
+    received_at = now_ms() - calls - samples
     decoders = {kind: decoder_of(kind, is_redacting=False) for kind in (LlmTrace, CustomEvent)}
     call = {
         "provider": "anthropic",
