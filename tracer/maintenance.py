@@ -9,7 +9,7 @@ import peewee
 from tracer import volume
 from tracer.store import Store
 
-RESTART_BUSY_MS: Final = 100
+RESTART_BUSY_MS: Final = 50
 """How long a reader may hold up a checkpoint, and with it the writer."""
 
 
