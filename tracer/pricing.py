@@ -52,15 +52,15 @@ def cost_usd(price: Price, tokens: Tokens) -> float:
         raise Inconsistent
     input_rate = _rate(price.input, prompt, 0.0)
     output_rate = _rate(price.output, prompt, 0.0)
-    write_rate = _rate(price.cache_write, prompt, input_rate)
-    total = (
-        (prompt - read - write) * input_rate
-        + read * min(_rate(price.cache_read, prompt, input_rate), input_rate)
-        + (write - write_1h) * write_rate
-        + write_1h * _rate(price.cache_write_1h, prompt, write_rate)
-        + (completion - reasoning) * output_rate
-        + reasoning * _rate(price.reasoning, prompt, output_rate)
-    )
+    total = (prompt - read - write) * input_rate + (completion - reasoning) * output_rate
+    if read:
+        total += read * min(_rate(price.cache_read, prompt, input_rate), input_rate)
+    if write:
+        write_rate = _rate(price.cache_write, prompt, input_rate)
+        write_1h_rate = _rate(price.cache_write_1h, prompt, write_rate)
+        total += (write - write_1h) * write_rate + write_1h * write_1h_rate
+    if reasoning:
+        total += reasoning * _rate(price.reasoning, prompt, output_rate)
     return total / 1e6 + price.request
 
 
