@@ -37,10 +37,11 @@ _BEFORE_DASH: Final = (
 _BEFORE_UNDERSCORE: Final = tuple(
     literal.encode().split(b"_")[-2] for literal, _, _ in PREFIXED if literal[-1] == "_"
 )
-_SUSPECT: Final = (
-    *(literal.encode() for literal, _, _ in PREFIXED if literal[-1] not in "-_"),
-    *(b"-----BEGIN ", b"\\u00"),
+_BEFORE: Final = tuple(
+    (separator, endings, frozenset(ending[-2:] for ending in endings))
+    for separator, endings in ((b"-", _BEFORE_DASH), (b"_", _BEFORE_UNDERSCORE))
 )
+_SUSPECT: Final = tuple(literal.encode() for literal, _, _ in PREFIXED if literal[-1] not in "-_")
 _SUSPECT_SMALL: Final = (
     *(b"authorization", b"cookie", b"passw", b"passphrase", b"pwd:", b"secret", b"credential"),
     *(b"bearer", b"basic ", b"apikey:", b"accesskey:", b"privatekey:", b"token:"),
@@ -51,6 +52,14 @@ _IN_SMALL: Final = bytes(
 )
 """Small letters, and what may follow the name of a secret as a colon."""
 
+_NOT_SUSPECT: Final = bytes(set(range(256)) - set(b"".join(_SUSPECT)))
+_NOT_SUSPECT_SMALL: Final = bytes(
+    byte
+    for byte in range(256)
+    if _IN_SMALL[byte] not in b"".join(_SUSPECT_SMALL).replace(b" ", b"")
+)
+"""Bytes of no literal. A text without them still has every literal it had, and is far shorter."""
+
 _MAX_PARTS: Final = 2000
 
 
@@ -60,19 +69,30 @@ def is_suspect(text: bytes) -> bool:
 
 
 def _is_suspect(text: bytes) -> bool:
+    short = text.translate(None, _NOT_SUSPECT)
     for literal in _SUSPECT:
-        if literal in text:
+        if literal in short and literal in text:
             return True
-    for separator, endings in ((b"-", _BEFORE_DASH), (b"_", _BEFORE_UNDERSCORE)):
+    short = text.translate(_IN_SMALL, _NOT_SUSPECT_SMALL)
+    for word in _SUSPECT_SMALL:
+        if word.strip() in short and word in text.translate(_IN_SMALL, b"_-"):
+            return True
+    return _has_beginning(text) or _has_url(text) or b"\\u00" in text or b"-----BEGIN " in text
+
+
+def _has_beginning(text: bytes) -> bool:
+    """Whether there is one of `PREFIXED` that ends in a dash or an underscore."""
+    for separator, endings, last_two in _BEFORE:
         if text.count(separator) > _MAX_PARTS:
             return True
         for part in text.split(separator):
-            if part.endswith(endings):
+            if part[-2:] in last_two and part.endswith(endings):
                 return True
-    small = text.translate(_IN_SMALL, b"_-")
-    for word in _SUSPECT_SMALL:
-        if word in small:
-            return True
+    return False
+
+
+def _has_url(text: bytes) -> bool:
+    """Whether there may be one with parameters or with a password."""
     if b"=" in text and (b"?" in text or b"&" in text):
         return True
     return b"@" in text and (b"://" in text or b"\\/" in text)
