@@ -3,12 +3,13 @@
 from config.settings import current
 from tracer.api import debug
 from tracer.api.app import create_app
-from tracer.api.body import BodyReader, Splitter
+from tracer.api.body import BodyReader
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
 from tracer.api.metrics import Metrics
 from tracer.api.otlp import Otlp
+from tracer.api.splitter import Splitter
 from tracer.events import LlmTrace
 from tracer.otlp import Signal, Translator
 from tracer.reading import Reader

@@ -4,7 +4,6 @@ The README's table is made from these declarations.
 """
 
 import dataclasses
-import difflib
 import functools
 import os
 import socket
@@ -270,6 +269,8 @@ def _unknown(environ: Mapping[str, str]) -> list[str]:
     sentences = []
     for name in sorted(environ):
         if name.startswith(("TRACE_", "TRACER_")) and name not in known:
+            import difflib  # 0.2 MB that nobody else needs
+
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
             sentences.append(f"unknown setting {name}, the nearest known name is {nearest[0]}")
     return sentences

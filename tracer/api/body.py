@@ -1,4 +1,4 @@
-"""From a request to the texts of its events: reading, decompressing, splitting. All bounded."""
+"""From a request to its body: reading and decompressing, both bounded."""
 
 import gc
 import io
@@ -6,22 +6,16 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import falcon
-import msgspec
 from gunicorn.http.errors import ParseException
-from msgspec import Raw
 
-from tracer import json_text
 from tracer.errors import EventError
 from tracer.ledger import Rejection
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
-
-MAX_EVENTS: Final = 10_000
-"""Most events in one body, however large the queue."""
 
 PART_BYTES: Final = 65536
 LARGE_BYTES: Final = 256 * 1024
@@ -179,64 +173,3 @@ def _gunzip(body: bytes) -> Iterator[bytes]:
     raise EventError(
         Rejection.INCOMPLETE, f"the gzip body has more than {MAX_GZIP_MEMBERS} members"
     )
-
-
-class Splitter:
-    """Splits bodies into the texts of their events, each not yet checked.
-
-    An array is decoded into a struct with one place per event that may come: that splits at the
-    speed of C and stops at the first one too many, where a list would grow to the size of the body.
-    """
-
-    def __init__(self, max_events: int) -> None:
-        self._max_events = min(max_events, MAX_EVENTS)
-        places = [(f"event_{n}", Raw, Raw()) for n in range(self._max_events)]
-        array: Any = msgspec.defstruct(
-            "Events", places, array_like=True, forbid_unknown_fields=True
-        )
-        self._decode_array = msgspec.json.Decoder(array).decode
-
-    def split(self, body: bytes, media: str) -> list[bytes]:
-        """Raises EventError when the body as a whole cannot be read."""
-        if media == NDJSON:
-            texts = self._split_lines(body)
-        elif body[:1] == b"{":
-            return [body]
-        elif body.lstrip(b" \t\r\n")[:1] == b"[":
-            texts = self._split_array(body)
-        else:
-            texts = [body] if body.strip() else []
-        if not texts:
-            raise EventError(Rejection.EMPTY, "the body holds no event")
-        return texts
-
-    def _split_array(self, body: bytes) -> list[bytes]:
-        try:
-            if not body.isascii():
-                json_text.check_utf8(body)
-            try:
-                events = self._decode_array(body)
-            except msgspec.ValidationError:
-                raise
-            except msgspec.DecodeError:
-                events = self._decode_array(json_text.mend(body))
-        except msgspec.ValidationError:
-            raise _too_many(self._max_events) from None
-        except RecursionError:
-            raise EventError(Rejection.TOO_DEEP, "nested too deep") from None
-        except msgspec.DecodeError as error:
-            raise EventError(Rejection.NOT_JSON, str(error)) from None
-        return [text for element in msgspec.structs.astuple(events) if (text := bytes(element))]
-
-    def _split_lines(self, body: bytes) -> list[bytes]:
-        lines: list[bytes] = []
-        for line in io.BytesIO(body):
-            if not line.isspace():
-                lines.append(line)
-            if len(lines) > self._max_events:
-                raise _too_many(self._max_events)
-        return lines
-
-
-def _too_many(max_events: int) -> EventError:
-    return EventError(Rejection.TOO_LARGE, f"more than {max_events} events in one body")

@@ -7,6 +7,7 @@ import msgspec
 
 from tracer.api import body, refusals
 from tracer.api.otlp import Otlp, speaks_protobuf
+from tracer.api.splitter import Splitter
 from tracer.decoder import EventDecoder, Record
 from tracer.errors import EventError
 from tracer.intake import Intake, NotTaken, Receipt
@@ -32,7 +33,7 @@ class Ingest:
     def __init__(
         self,
         decoder: EventDecoder,
-        splitter: body.Splitter,
+        splitter: Splitter,
         intake: Intake,
         ledger: Ledger,
         reader: body.BodyReader,

@@ -6,11 +6,12 @@ import pytest
 from falcon import testing
 
 from tracer.api.app import create_app
-from tracer.api.body import BodyReader, Splitter
+from tracer.api.body import BodyReader
 from tracer.api.guard import Guard
 from tracer.api.health import Health
 from tracer.api.ingest import Ingest
 from tracer.api.otlp import Otlp
+from tracer.api.splitter import Splitter
 from tracer.events import LlmTrace
 from tracer.intake import Intake
 from tracer.ledger import Ledger
