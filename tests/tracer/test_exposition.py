@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from config.settings import load
 from tests.support.gunicorn import PROJECT
 from tracer import call_metrics
-from tracer.call_counts import CallCounts
+from tracer.call_counts import MAX_GROUPS, CallCounts
 from tracer.events import LlmTrace, SystemMetric
 from tracer.exposition import Exposition
 from tracer.ledger import Deletion, Loss, Rejection
@@ -162,7 +162,13 @@ def test_openmetrics_for_those_who_ask(service, decoders):
     assert {name for name, _ in plain} == {name for name, _ in newer}
 
 
-@given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=20), min_size=1))
+@given(
+    st.lists(
+        st.text(st.characters(codec="utf-8"), min_size=1, max_size=20),
+        min_size=1,
+        max_size=MAX_GROUPS,
+    )
+)
 def test_any_name_of_a_model_is_one_label(names):
     counts = CallCounts()
     for name in names:
