@@ -180,6 +180,21 @@ def test_colours_are_for_terminals_that_want_them(filled):
     assert "##" in ascii_only.out
 
 
+@pytest.mark.parametrize("has_rich", [True, False])
+def test_a_terminal_that_lacks_characters_gets_others(filled, has_rich):
+    environ = filled.environ | {"PYTHONIOENCODING": "ascii"}
+    ended = on_terminal(environ, "report", columns=60, has_rich=has_rich)
+    assert ended.code == 0, ended
+    assert ended.out.isascii()
+    assert "Host and gateway" in ended.out
+
+
+def test_a_title_is_one_line_however_narrow_its_table(filled):
+    ended = on_terminal(filled.environ | {"TERM": "dumb"}, "report", columns=80)
+    assert any("Dearest sessions (5 of" in line for line in ended.out.splitlines())
+    assert re.search(r"Dearest sessions \(5 of \d+\)", ended.out)
+
+
 def test_reports_need_a_database(tmp_path):
     for name in ("report", "tail", "reprice"):
         ended = command({"TRACE_DB_PATH": str(tmp_path / "none.db")}, name)
@@ -243,7 +258,7 @@ def test_push_has_the_running_service_push_now(tmp_path, remote):
         add(server, 300)
         ended = command(server.environ, "push", "--json")
         assert ended.code == 0, ended
-        assert json.loads(ended.out) == {"pushed": 300, "unpushed": 0, "problem": None}
+        assert json.loads(ended.out) == {"pushed": 300, "unpushed": 0}
         assert len(remote.events) == 300
         assert_balanced(server.health()["events"])
         remote.answer = 503
@@ -252,6 +267,9 @@ def test_push_has_the_running_service_push_now(tmp_path, remote):
         assert ended.code == 1
         assert "2 are left" in ended.out
         assert "503" in ended.err
+        failed = json.loads(command(server.environ, "push", "--json").out)
+        assert (failed["unpushed"], "503" in failed["error"]) == (2, True)
+        assert command(server.environ, "push", "--timeout", "nan").code == 2
         assert server.health()["events"]["rows"]["unpushed"] == 2
         remote.answer = 200
         server.process.send_signal(signal.SIGUSR1)  # what the README offers instead
