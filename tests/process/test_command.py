@@ -1,10 +1,14 @@
 """The real command beside a real gunicorn, and without one."""
 
+import contextlib
+import http.server
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -87,6 +91,28 @@ def test_status_of_a_degraded_sidecar_is_1_and_of_none_is_3(tmp_path):
     ended = command(server.environ, "status", "--json")
     assert ended.code == 3
     assert "Connection refused" in json.loads(ended.out)["error"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"uptime_seconds": 1}, {"status": "ok", "uptime_seconds": "1h", "version": "2"}, ["status"]],
+)
+def test_another_health_is_not_ours(answer):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ended = command({"TRACE_BIND": f"127.0.0.1:{server.server_port}"}, "status")
+        server.shutdown()
+    assert ended.code == 3, ended
+    assert "another program" in ended.err
 
 
 def test_another_program_on_the_address_is_no_sidecar(remote, tmp_path):
@@ -187,12 +213,6 @@ def test_a_terminal_that_lacks_characters_gets_others(filled, has_rich):
     assert ended.code == 0, ended
     assert ended.out.isascii()
     assert "Host and gateway" in ended.out
-
-
-def test_a_title_is_one_line_however_narrow_its_table(filled):
-    ended = on_terminal(filled.environ | {"TERM": "dumb"}, "report", columns=80)
-    assert any("Dearest sessions (5 of" in line for line in ended.out.splitlines())
-    assert re.search(r"Dearest sessions \(5 of \d+\)", ended.out)
 
 
 def test_reports_need_a_database(tmp_path):
@@ -392,6 +412,15 @@ def test_tail_in_json_has_every_column(tmp_path):
         assert event["type"] == "llm_trace"
         assert event["data"]["metadata"] == {"a": [1]}
         assert event["data"]["session_id"] == "s"
+        with contextlib.closing(sqlite3.connect(server.database)) as other:  # another program
+            other.execute(
+                "INSERT INTO custom_events (trace_id, created_at, received_at, name, metadata) "
+                "VALUES ('x', 1, 1, 'n', '{broken')"
+            )
+            other.commit()
+        wait_until(lambda: any("{broken" in line for line in tail.lines()))
+        [broken] = [line for line in tail.lines() if "{broken" in line]
+        assert json.loads(broken)["data"]["metadata"] == "{broken"
 
 
 def test_tail_knows_every_kind(filled, tmp_path):
