@@ -215,6 +215,16 @@ def test_a_terminal_that_lacks_characters_gets_others(filled, has_rich):
     assert "Host and gateway" in ended.out
 
 
+@pytest.mark.parametrize("closed", ["1", "2", "12"])
+def test_who_wants_the_exit_code_only_may_close_the_rest(filled, closed):
+    shut = " ".join(f"{number}>&-" for number in closed)
+    line = ["sh", "-c", f"exec {sys.executable} -m tracer status {shut}"]
+    done = subprocess.run(
+        line, cwd=PROJECT, env=filled.environ, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_reports_need_a_database(tmp_path):
     for name in ("report", "tail", "reprice"):
         ended = command({"TRACE_DB_PATH": str(tmp_path / "none.db")}, name)
