@@ -104,18 +104,18 @@ class CallCounts:
     def _add(self, row: tuple[Any, ...]) -> None:
         operation, provider, model, status, latency_ms, prompt, completion, cost_usd = _read(row)
         group = self._group(operation, provider, model)
-        group.statuses[status] += 1
-        if cost_usd is None:
-            group.without_cost += 1
-        else:
-            group.cost_usd += cost_usd
         if latency_ms is not None:
             error_type = ERROR_TYPES[status]
             seconds = group.seconds.get(error_type)
             if seconds is None:
                 seconds = group.seconds[error_type] = Histogram(SECONDS_BOUNDS)
             seconds.add(latency_ms / 1000)
-        if operation not in WRAPPERS:
+        if operation not in WRAPPERS:  # what is inside counts, as in the statistics
+            group.statuses[status] += 1
+            if cost_usd is None:
+                group.without_cost += 1
+            else:
+                group.cost_usd += cost_usd
             if prompt is not None:
                 group.tokens["input"].add(prompt)
             if completion is not None:

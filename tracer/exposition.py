@@ -18,7 +18,8 @@ from tracer import call_metrics
 from tracer.call_counts import CallGroup, Names
 from tracer.events import SystemMetric
 from tracer.fields import Choice
-from tracer.ledger import Loss, Rejection
+from tracer.ledger import Deletion, Loss, Rejection
+from tracer.quality import Finding
 
 BREAKER_STATES: Final = ("closed", "open", "half_open")
 
@@ -34,6 +35,8 @@ class Readings(NamedTuple):
     """What there is to show, all of it from memory."""
 
     health: Mapping[str, Any]
+    knows_rows: bool
+    """Whether the database was open once: before that, its counters read 0 and are not."""
     passes: Mapping[str, int]
     """By worker."""
     findings: Mapping[str, int]
@@ -67,11 +70,12 @@ class Exposition(Collector):
         readings = self._read()
         yield from _state(readings.health)
         yield from _events(readings.health["events"])
+        if readings.knows_rows:  # a counter that shows 0 meanwhile would count all rows once more
+            yield from _rows(readings.health["events"]["rows"])
         yield from _push(readings.health)
         yield from _workers(readings.health["workers"], readings.passes)
-        yield _counts(
-            "quality_findings", "odd data that was taken", "finding", dict(readings.findings)
-        )
+        findings = {str(finding): 0 for finding in Finding} | dict(readings.findings)
+        yield _counts("quality_findings", "odd data that was taken", "finding", findings)
         yield from _host(readings.sample, readings.sums)
         yield from call_metrics.families(readings.calls)
 
@@ -133,11 +137,16 @@ def _events(events: Mapping[str, Any]) -> Iterator[Metric]:
     ):
         values = {str(reason): 0 for reason in reasons} | events[name]
         yield _counts(f"events_{name}", text, "reason", values)
-    rows = events["rows"]
+
+
+def _rows(rows: Mapping[str, Any]) -> Iterator[Metric]:
+    """The counters that the database keeps itself; they go on after a restart."""
     yield _counter("rows_stored", "rows ever stored in this database", rows["stored"])
     kept = {name: rows[name] for name in ("pushed", "unpushed", "refused")}
     yield _states("rows", "rows in the database, by what the remote said", "state", kept)
-    yield _counts("rows_deleted", "rows deleted from this database", "reason", rows["deleted"])
+    reasons = [f"{reason}{ending}" for reason in Deletion for ending in ("", "_unpushed")]
+    deleted = dict.fromkeys(reasons, 0) | rows["deleted"]
+    yield _counts("rows_deleted", "rows deleted from this database", "reason", deleted)
 
 
 def _push(health: Mapping[str, Any]) -> Iterator[Metric]:

@@ -89,7 +89,7 @@ class Reader:
                 if len(items) == limit or (items and size_bytes > PAGE_BYTES):
                     return Page(items, place)
                 item = dict(zip(columns, row, strict=True))
-                item["metadata"] = _metadata(item["metadata"], is_raw=raw_metadata)
+                item["metadata"] = decoded_metadata(item["metadata"], is_raw=raw_metadata)
                 items.append(item)
                 place = f"{created_at}-{row_id}"
         return Page(items, None)
@@ -204,7 +204,7 @@ def _read_cursor(cursor: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _metadata(text: str | None, *, is_raw: bool) -> Any:
+def decoded_metadata(text: str | None, *, is_raw: bool) -> Any:
     """The object. What another program made of it that is no JSON stays a string."""
     if text is None:
         return None

@@ -199,6 +199,7 @@ class Service:
 
         return Readings(
             self.health(),
+            self.store.generation > 0,
             {worker.name: worker.passes for worker in self._workers},
             self.quality.counts(),
             self.calls.groups(),

@@ -1,10 +1,14 @@
 """The real command beside a real gunicorn, and without one."""
 
+import contextlib
+import http.server
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -87,6 +91,28 @@ def test_status_of_a_degraded_sidecar_is_1_and_of_none_is_3(tmp_path):
     ended = command(server.environ, "status", "--json")
     assert ended.code == 3
     assert "Connection refused" in json.loads(ended.out)["error"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"uptime_seconds": 1}, {"status": "ok", "uptime_seconds": "1h", "version": "2"}, ["status"]],
+)
+def test_another_health_is_not_ours(answer):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ended = command({"TRACE_BIND": f"127.0.0.1:{server.server_port}"}, "status")
+        server.shutdown()
+    assert ended.code == 3, ended
+    assert "another program" in ended.err
 
 
 def test_another_program_on_the_address_is_no_sidecar(remote, tmp_path):
@@ -180,6 +206,25 @@ def test_colours_are_for_terminals_that_want_them(filled):
     assert "##" in ascii_only.out
 
 
+@pytest.mark.parametrize("has_rich", [True, False])
+def test_a_terminal_that_lacks_characters_gets_others(filled, has_rich):
+    environ = filled.environ | {"PYTHONIOENCODING": "ascii"}
+    ended = on_terminal(environ, "report", columns=60, has_rich=has_rich)
+    assert ended.code == 0, ended
+    assert ended.out.isascii()
+    assert "Host and gateway" in ended.out
+
+
+@pytest.mark.parametrize("closed", ["1", "2", "12"])
+def test_who_wants_the_exit_code_only_may_close_the_rest(filled, closed):
+    shut = " ".join(f"{number}>&-" for number in closed)
+    line = ["sh", "-c", f"exec {sys.executable} -m tracer status {shut}"]
+    done = subprocess.run(
+        line, cwd=PROJECT, env=filled.environ, capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_reports_need_a_database(tmp_path):
     for name in ("report", "tail", "reprice"):
         ended = command({"TRACE_DB_PATH": str(tmp_path / "none.db")}, name)
@@ -243,7 +288,7 @@ def test_push_has_the_running_service_push_now(tmp_path, remote):
         add(server, 300)
         ended = command(server.environ, "push", "--json")
         assert ended.code == 0, ended
-        assert json.loads(ended.out) == {"pushed": 300, "unpushed": 0, "problem": None}
+        assert json.loads(ended.out) == {"pushed": 300, "unpushed": 0}
         assert len(remote.events) == 300
         assert_balanced(server.health()["events"])
         remote.answer = 503
@@ -252,6 +297,9 @@ def test_push_has_the_running_service_push_now(tmp_path, remote):
         assert ended.code == 1
         assert "2 are left" in ended.out
         assert "503" in ended.err
+        failed = json.loads(command(server.environ, "push", "--json").out)
+        assert (failed["unpushed"], "503" in failed["error"]) == (2, True)
+        assert command(server.environ, "push", "--timeout", "nan").code == 2
         assert server.health()["events"]["rows"]["unpushed"] == 2
         remote.answer = 200
         server.process.send_signal(signal.SIGUSR1)  # what the README offers instead
@@ -374,6 +422,15 @@ def test_tail_in_json_has_every_column(tmp_path):
         assert event["type"] == "llm_trace"
         assert event["data"]["metadata"] == {"a": [1]}
         assert event["data"]["session_id"] == "s"
+        with contextlib.closing(sqlite3.connect(server.database)) as other:  # another program
+            other.execute(
+                "INSERT INTO custom_events (trace_id, created_at, received_at, name, metadata) "
+                "VALUES ('x', 1, 1, 'n', '{broken')"
+            )
+            other.commit()
+        wait_until(lambda: any("{broken" in line for line in tail.lines()))
+        [broken] = [line for line in tail.lines() if "{broken" in line]
+        assert json.loads(broken)["data"]["metadata"] == "{broken"
 
 
 def test_tail_knows_every_kind(filled, tmp_path):

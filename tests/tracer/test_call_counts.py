@@ -53,10 +53,14 @@ def test_every_status_has_an_error_type():
     assert set(ERROR_TYPES) == set(LlmTrace._meta.fields["status"].words)
 
 
-def test_tokens_of_an_operation_around_others_are_not_counted_twice(counts, call):
-    counts.note([call(operation="invoke_agent", prompt_tokens=100, latency_ms=5)])
+@pytest.mark.parametrize("cost_usd", [None, 3])
+def test_an_operation_around_calls_is_no_call_of_its_own(counts, call, cost_usd):
+    around = call(operation="invoke_agent", prompt_tokens=100, latency_ms=5, cost_usd=cost_usd)
+    counts.note([around])
     ((_, group),) = counts.groups()
     assert sum(group.tokens["input"].counts) == 0
+    assert not group.statuses
+    assert (group.cost_usd, group.without_cost) == (0, 0)
     assert group.seconds[""].sum == 0.005
 
 

@@ -10,10 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from config.settings import load
 from tests.support.gunicorn import PROJECT
 from tracer import call_metrics
-from tracer.call_counts import CallCounts
+from tracer.call_counts import MAX_GROUPS, CallCounts
 from tracer.events import LlmTrace, SystemMetric
 from tracer.exposition import Exposition
-from tracer.ledger import Loss, Rejection
+from tracer.ledger import Deletion, Loss, Rejection
 from tracer.quality import Finding
 from tracer.service import Service
 
@@ -22,8 +22,11 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 @pytest.fixture
 def service(tmp_path):
-    """Built, not started: everything has its first value."""
-    return Service(load({"TRACE_DB_PATH": str(tmp_path / "trace.db")}))
+    """Built, not started, its database open: everything has its first value."""
+    service = Service(load({"TRACE_DB_PATH": str(tmp_path / "trace.db")}))
+    service.store.open()
+    yield service
+    service.store.close()
 
 
 def scrape(read, accept="text/plain"):
@@ -64,7 +67,25 @@ def test_rows_and_deletions(service):
     assert found["openclaw_trace_rows_stored_total", ()] == 9
     states = {s: found["openclaw_trace_rows", (("state", s),)] for s in ("pushed", "unpushed")}
     assert states == {"pushed": 2, "unpushed": 4}
-    assert found["openclaw_trace_rows_deleted_total", (("reason", "age"),)] == 3
+    for reason in Deletion:
+        for name in (reason, f"{reason}_unpushed"):
+            value = found["openclaw_trace_rows_deleted_total", (("reason", name),)]
+            assert value == (3 if name == "age" else 0)
+
+
+def test_rows_are_not_zero_while_the_database_is_not_open(tmp_path):
+    """Prometheus takes a counter that falls to 0 for one that began anew."""
+    service = Service(load({"TRACE_DB_PATH": str(tmp_path / "trace.db")}))
+
+    def shown():
+        return {name for name, _ in scrape(service.readings) if "trace_rows" in name}
+
+    assert not shown()
+    service.store.open()
+    try:
+        assert "openclaw_trace_rows_stored_total" in shown()
+    finally:
+        service.store.close()
 
 
 def test_exactly_one_state_of_the_breaker(service):
@@ -126,10 +147,12 @@ def test_calls_have_the_names_of_the_convention(service, decoders):
 
 def test_our_own_process_and_its_quality(service):
     service.quality.note(Finding.UNKNOWN_MODEL, "m")
+    other = (("finding", Finding.COST_MISMATCH),)
     found = scrape(service.readings)
     assert found["process_resident_memory_bytes", ()] > 1e6
     assert found["process_cpu_seconds_total", ()] > 0
     assert found["openclaw_trace_quality_findings_total", (("finding", "unknown_model"),)] == 1
+    assert found["openclaw_trace_quality_findings_total", other] == 0
 
 
 def test_openmetrics_for_those_who_ask(service, decoders):
@@ -139,7 +162,13 @@ def test_openmetrics_for_those_who_ask(service, decoders):
     assert {name for name, _ in plain} == {name for name, _ in newer}
 
 
-@given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=20), min_size=1))
+@given(
+    st.lists(
+        st.text(st.characters(codec="utf-8"), min_size=1, max_size=20),
+        min_size=1,
+        max_size=MAX_GROUPS,
+    )
+)
 def test_any_name_of_a_model_is_one_label(names):
     counts = CallCounts()
     for name in names:

@@ -28,9 +28,7 @@ _REFUSALS: Final = {
 
 
 class OpenApi:
-    """GET /openapi.json. Anybody may know it."""
-
-    is_public = True
+    """GET /openapi.json."""
 
     def __init__(self, kinds: list[type[Event]]) -> None:
         self._kinds = kinds

@@ -54,9 +54,7 @@ def paths() -> dict[str, dict[str, Any]]:
     members: dict[str, Any] = {JSON: {"schema": {"type": "object"}}}
     return {
         "/health": _health(),
-        "/openapi.json": _operation(
-            "openapi", "This description.", {"200": members}, refusals=_FORBIDDEN
-        ),
+        "/openapi.json": _operation("openapi", "This description.", {"200": members}),
         "/metrics": _operation(
             "metrics",
             "The state and the counters as Prometheus reads them.",

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from config.settings import load
@@ -32,6 +33,9 @@ COMMANDS: Final = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; its exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller, who wants the exit code only
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.ERROR, format="openclaw-trace: %(message)s")
     screen = open_screen(is_json=args.json)

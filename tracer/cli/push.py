@@ -6,6 +6,7 @@ time of a pass. Exit code 0 when the pass succeeded.
 """
 
 import argparse
+import math
 import os
 import signal
 import time
@@ -34,11 +35,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How long to watch."""
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=_seconds,
         default=600.0,
         metavar="S",
         help="how many seconds a pass may take (default: 600)",
     )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)  # a ValueError is told by argparse
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError("a number of seconds above 0")
+    return seconds
 
 
 def run(args: argparse.Namespace, settings: Settings, screen: Screen) -> Exit:
@@ -62,7 +70,8 @@ def run(args: argparse.Namespace, settings: Settings, screen: Screen) -> Exit:
     pushed = after.get("pushed", 0) - before.get("pushed", 0)
     left = after.get("unpushed", 0)
     if screen.is_json:
-        screen.data({"pushed": pushed, "unpushed": left, "problem": problem})
+        failure = {"error": problem} if problem else {}
+        screen.data({"pushed": pushed, "unpushed": left, **failure})
     else:
         screen.say(f"pushed {count(pushed)} rows, {count(left)} are left")
         if problem:

@@ -44,8 +44,14 @@ def run(args: argparse.Namespace, settings: Settings, screen: Screen) -> Exit:
                 is_dry_run=args.dry_run,
                 progress=progress,
             )
-    finally:  # also after Ctrl-C: what is committed is committed
+    except Exception:
+        if not screen.is_json:  # there it would be a second object beside the error
+            _show(screen, outcome, is_dry_run=args.dry_run)
+        raise
+    except KeyboardInterrupt:  # what is committed is committed
         _show(screen, outcome, is_dry_run=args.dry_run)
+        raise
+    _show(screen, outcome, is_dry_run=args.dry_run)
     return Exit.OK
 
 

@@ -1,6 +1,7 @@
 """The screen of terminals, with `rich`: it knows NO_COLOR, `TERM=dumb` and narrow windows."""
 
 import contextlib
+import io
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +25,9 @@ class RichScreen:
     is_json = False
 
     def __init__(self) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # what the terminal lacks becomes `?`
+                stream.reconfigure(errors="replace")
         self._console = Console(highlight=False, markup=False, emoji=False)
         self._errors = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self.is_unicode = "utf" in self._console.encoding.lower()
@@ -38,8 +42,9 @@ class RichScreen:
         sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
 
     def tables(self, *tables: Table) -> None:
+        width = self._console.width
         self._console.print(
-            Columns([_rich(fitted(table, self._console.width)) for table in tables], padding=(0, 2))
+            Columns([_rich(fitted(table, width), width) for table in tables], padding=(0, 2))
         )
         self._console.print()
 
@@ -58,11 +63,12 @@ class RichScreen:
             yield lambda done, whole: shown.update(task, completed=done, total=whole)
 
 
-def _rich(table: Table) -> RichTable:
+def _rich(table: Table, width: int) -> RichTable:
     drawn = RichTable(
         title=Text(table.title, "bold"),
         title_justify="left",
         title_style="",
+        min_width=min(width, len(table.title)),
         box=None,
         show_header=bool(table.rows),
         header_style="dim",

@@ -18,6 +18,10 @@ MAX_ANSWER_BYTES: Final = 1024**2
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 """Who listens everywhere is trusted on loopback."""
 
+_OF_STRANGERS: Final = {"status", "uptime_seconds"}
+_OURS: Final = _OF_STRANGERS | {"version", "db_status", "events", "workers", "warnings"}
+"""Other programs have a `/health` as well."""
+
 
 def health(addresses: Iterable[Address], api_key: str) -> dict[str, Any]:
     """What the first address that answers says of itself; blocks for some seconds.
@@ -32,7 +36,9 @@ def health(addresses: Iterable[Address], api_key: str) -> dict[str, Any]:
         try:
             connection.request("GET", "/health", headers=headers)
             answer = msgspec.json.decode(connection.getresponse().read(MAX_ANSWER_BYTES))
-            if isinstance(answer, dict) and "uptime_seconds" in answer:
+            if isinstance(answer, dict) and (
+                answer.keys() == _OF_STRANGERS or answer.keys() >= _OURS
+            ):
                 return answer
             tried.append(f"{address} is another program")
         except (OSError, http.client.HTTPException) as error:

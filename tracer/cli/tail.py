@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from config.settings import Settings
 from tracer import store_file
 from tracer.cli import database
@@ -19,6 +17,7 @@ from tracer.cli.exits import Exit
 from tracer.cli.screen import Screen
 from tracer.cli.units import SECONDS, clean, count, cut, duration, moment, percent, size, usd
 from tracer.events import KINDS, Event
+from tracer.reading import decoded_metadata
 
 POLL_S: Final = 0.5
 MAX_ROWS: Final = 500
@@ -109,7 +108,7 @@ def _show(screen: Screen, rows: list[Row]) -> None:
             metadata = row.pop("metadata")
             data = {name: value for name, value in row.items() if value is not None}
             if metadata is not None:
-                data["metadata"] = msgspec.Raw(metadata.encode())
+                data["metadata"] = decoded_metadata(metadata, is_raw=True)
             screen.data({"type": kind.type_name, "data": data})
         else:
             words = " ".join(filter(None, _summary(kind.type_name, row)))

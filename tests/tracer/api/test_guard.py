@@ -75,3 +75,11 @@ def test_strangers_get_status_and_uptime_only(api):
     assert stranger.json == {"status": "ok", "uptime_seconds": 1.0}
     assert api.request("GET", "/health", headers=TOKEN, remote="10.0.0.5").json == api.status
     assert api.request("GET", "/health").json == api.status
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/v1/traces", "/v1/stats/cost"])
+def test_strangers_read_nothing_else(api, path):
+    assert api.request("GET", path, remote="10.0.0.5", host="x").status_code == 401
+    assert api.request("GET", path, headers={"Via": "1.1 x"}).status_code == 401
+    let_in = api.request("GET", path, headers=TOKEN, remote="10.0.0.5", host="x")
+    assert let_in.status_code in (200, 503)  # there is no database here

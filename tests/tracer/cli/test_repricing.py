@@ -3,6 +3,7 @@ import json
 import pytest
 
 from tests.support.prices import SHIPPED, shipped_prices
+from tracer import cli
 from tracer.cli import database, repricing
 from tracer.cli.repricing import Outcome, reprice
 from tracer.events import LlmTrace
@@ -140,3 +141,15 @@ def test_the_writer_gets_its_turn(store, stored, decoders, monkeypatch):
     assert len(pauses) == 3
     assert min(pauses) >= repricing.LEAST_PAUSE_S
     assert store.row_counts["stored"] == 9
+
+
+def test_in_json_a_failure_is_one_object(store, stored, monkeypatch, capsys):
+    stored(SONNET)
+    monkeypatch.setenv("TRACE_DB_PATH", str(store.path))
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.01)
+    with database.writing(store.path):
+        assert cli.main(["reprice", "--json"]) == 1
+    [line] = capsys.readouterr().out.splitlines()
+    assert "locked" in json.loads(line)["error"]
+    assert cli.main(["reprice", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["changed"] == 1
