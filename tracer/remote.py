@@ -49,7 +49,7 @@ class Remote:
         proxy: str = "",
         ca_file: str = "",
     ) -> None:
-        self.objection = endpoint.objection(url)
+        self.objection = endpoint.objection(url) or endpoint.key_objection(api_key)
         """Why nothing can ever be sent, in words, or None."""
         self._url = url
         self._api_key = api_key

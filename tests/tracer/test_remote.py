@@ -448,6 +448,12 @@ def test_plain_http_over_the_internet_is_not_even_tried():
     assert "use https://" in answer.error
 
 
+def test_with_a_key_no_header_can_carry_nothing_is_even_tried(remote):
+    answer = send(remote, api_key="k\n3y")
+    assert answer.outcome is Outcome.MISCONFIGURED
+    assert remote.headers == []
+
+
 def test_errors_are_described_without_the_url_and_its_secret(connect):
     client = connect(f"http://127.0.0.1:{free_port()}/?token=s3cret")
     answer = client.send(BATCH, 5)
