@@ -90,6 +90,8 @@ class Remote:
         adapter.cut()
         self._opened = None
         self._request.join(CUT_S)
+        if time.monotonic() < by:
+            return Answer(Outcome.KEPT, None, "cut short by the stop, before a complete answer")
         return Answer(Outcome.KEPT, None, f"no complete answer within {timeout_s:.3g} s")
 
     def end_by(self, by: float) -> None:

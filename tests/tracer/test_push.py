@@ -491,6 +491,16 @@ def test_the_last_push_is_over_in_time_whatever_the_remote_does(push, store, rem
     assert log(store, "status") == [("failed",)]
 
 
+def test_a_pass_that_the_stop_cuts_short_leaves_time_to_note_it(push, store, remote, fill):
+    fill(1)
+    remote.answer = remote.hang
+    by = time.monotonic() + 0.6
+    push.end_by(by)
+    push.run_once()
+    assert time.monotonic() < by
+    assert log(store, "status") == [("failed",)]
+
+
 def test_deleted_rows_are_told_with_the_next_confirmed_batch(push, store, remote, fill):
     fill(10)
     doomed = retention.Doomed(LlmTrace, 1, 4, False)

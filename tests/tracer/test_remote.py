@@ -251,8 +251,10 @@ def test_a_request_can_be_ended_from_another_thread(remote, connect):
     client = connect(remote.url)
     started = time.monotonic()
     threading.Timer(0.2, lambda: client.end_by(0.0)).start()
-    assert client.send(BATCH, 30).outcome is Outcome.KEPT
+    answer = client.send(BATCH, 30)
     assert time.monotonic() - started < 1
+    assert answer[:2] == (Outcome.KEPT, None)
+    assert answer.error == "cut short by the stop, before a complete answer"
     wait_until(lambda: not push_requests(), 2)
 
 
