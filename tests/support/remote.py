@@ -9,6 +9,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -229,6 +230,7 @@ class Hasty:
         with connection:
             connection.recv(4096)
             connection.sendall(self._answer)
+            time.sleep(0.1)  # a reset right behind the answer may be faster than it
 
     def __enter__(self):
         self._thread = threading.Thread(target=self._serve)
