@@ -60,6 +60,13 @@ def test_some_failures_open_it_at_once(breaker):
     assert list(breaker.warnings()) == ["the push circuit is open, nothing is given up: why"]
 
 
+def test_while_a_probe_is_under_way_the_circuit_is_no_less_open(breaker):
+    fail(breaker, opens=True)
+    before = list(breaker.warnings())
+    breaker.begin()
+    assert list(breaker.warnings()) == before
+
+
 def test_never_before_the_remote_wants(breaker):
     assert fail(breaker, retry_after_s=120) == 120
     assert 119 < breaker.wait_s() <= 120
