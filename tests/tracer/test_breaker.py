@@ -57,6 +57,8 @@ def test_a_probe_with_nothing_to_send_shows_nothing(breaker):
 def test_some_failures_open_it_at_once(breaker):
     assert fail(breaker, opens=True) == 30
     assert breaker.state == "open"
+    assert fail(breaker) == 30  # and another kind of failure leaves it open
+    assert breaker.state == "open"
     assert list(breaker.warnings()) == ["the push circuit is open, nothing is given up: why"]
 
 
