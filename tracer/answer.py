@@ -78,6 +78,8 @@ def retry_after_s(value: str) -> float:
 def _advice(status: int) -> str:
     if status in (401, 403):
         return ": check TRACE_PUSH_API_KEY"
+    if status == 407:
+        return ": check TRACE_PUSH_PROXY"
     if 300 <= status < 400:
         return ": a redirect is never followed, check TRACE_PUSH_ENDPOINT"
     return ": check TRACE_PUSH_ENDPOINT"

@@ -10,6 +10,7 @@ _PRIVATE_NAME: Final = re.compile(
     r"|(.+\.)?(localhost|internal|flycast|local|localdomain|lan|home\.arpa|svc)",
     re.ASCII,
 )
+_HOST: Final = re.compile(r"[^\s.]{1,63}(\.[^\s.]{1,63})*\.?")
 _CARRIER_NAT: Final = ipaddress.ip_network("100.64.0.0/10")  # also what overlay networks use
 
 
@@ -21,6 +22,8 @@ def objection(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
+        if _HOST.fullmatch(host) is None:
+            raise ValueError(host)
     except ValueError:
         return "TRACE_PUSH_ENDPOINT is not a URL"
     if parts.scheme == "https" or _is_private(host.rstrip(".").lower()):
@@ -29,6 +32,13 @@ def objection(url: str) -> str | None:
         "TRACE_PUSH_ENDPOINT is http:// to a host that is neither loopback nor private: "
         "nothing is pushed, use https://"
     )
+
+
+def key_objection(key: str) -> str | None:
+    """Why no request can carry this key, without the key; None when one can."""
+    if key.isprintable() and all(ord(character) < 256 for character in key):
+        return None
+    return "TRACE_PUSH_API_KEY has characters that no header may have: nothing is pushed"
 
 
 def _is_private(host: str) -> bool:

@@ -119,9 +119,9 @@ class Outbox:
             if not schema.PushIntent.delete().where(same).execute(self._database):
                 raise StoreError("the database was opened anew, its rows may be others: not marked")
             refused = 0
-            for kind, ids in intent.ranges.items():
-                for trace_id, reason in rejected.items():
-                    refused += self._refuse(kind, ids, reason, kind.trace_id == trace_id)
+            if rejected:
+                for kind, ids in intent.ranges.items():
+                    refused += self._reject(kind, ids, rejected)
             pushed = sum(
                 kind.update(pushed_at=attempt.created_at)
                 .where(*_unpushed(kind, ids))
@@ -146,9 +146,23 @@ class Outbox:
             changes.update(refused=refused, unpushed=-refused)
         return refused
 
-    def _refuse(self, kind: type[Event], ids: tuple[int, int], reason: str, *which: Any) -> int:
+    def _refuse(self, kind: type[Event], ids: tuple[int, int], reason: str) -> int:
         query = kind.update(push_error=reason[:MAX_REASON_CHARS])
-        return int(query.where(*_unpushed(kind, ids), *which).execute(self._database))
+        return int(query.where(*_unpushed(kind, ids)).execute(self._database))
+
+    def _reject(self, kind: type[Event], ids: tuple[int, int], rejected: Mapping[str, str]) -> int:
+        """An answer may name thousands, of this batch or not: a query for each held the writer up
+        for seconds.
+        """
+        query = kind.select(kind.id, kind.trace_id).where(*_unpushed(kind, ids)).tuples()
+        found = [
+            (rejected[trace_id][:MAX_REASON_CHARS], row_id)
+            for row_id, trace_id in query.execute(self._database)
+            if trace_id in rejected
+        ]
+        with closing(self._database.cursor()) as cursor:
+            cursor.executemany(statements.set_aside(kind), found)
+        return len(found)
 
     def _log(self, attempt: PushAttempt) -> None:
         schema.PushLog.insert(attempt._asdict()).execute(self._database)

@@ -20,7 +20,7 @@ from tracer.timestamps import now_ms
 log = logging.getLogger(__name__)
 
 LOG_SHARE_S: Final = 0.1
-"""What the last pass keeps of its time for noting what came of it."""
+"""What the push keeps of its last time for noting what came of it."""
 
 _STATUSES: Final = {
     Outcome.CONFIRMED: "success",
@@ -92,13 +92,17 @@ class Push:
             self._remote.close()
 
     def end_by(self, by: float) -> None:
-        """No request is begun, nor goes on, after `by` (monotonic). Any thread."""
-        self._end_by = by
-        self._remote.end_by(by)
+        """No request is begun, nor goes on, after `by` (monotonic), less what is kept for noting
+        what came of it. Any thread.
+        """
+        self._end_by = by - LOG_SHARE_S
+        self._remote.end_by(self._end_by)
 
     def finish(self, by: float) -> None:
-        """The last pass: ends by `by` (monotonic), its note in the push log included."""
-        self.run_once(by - LOG_SHARE_S)
+        """The last pass: ends by `by` (monotonic), its note in the push log included, and that of
+        a pass that was cut short before.
+        """
+        self.run_once(by - 2 * LOG_SHARE_S)
 
     def _run_pass(self, by: float | None) -> Answer | None:
         """Sends batch after batch; the answer that ended it before its time."""

@@ -1,15 +1,16 @@
 """One HTTP request to the remote: bytes in, an answer out. Never raises, never hangs.
 
 `requests` is guarded as contract section 6 and RFC 9110 demand: no redirects (a POST would become
-a GET and its 200 would count), no netrc, no ambient proxies, a bounded answer that is not
-decompressed, and a deadline around all of it, since no timeout of its own bounds name resolution
-or an answer that trickles. Imported at the first request: it costs 6 MB.
+a GET and its 200 would count), no netrc, no ambient proxies, no cookies, a bounded answer that is
+not decompressed, and a deadline around all of it, since no timeout of its own bounds name
+resolution or an answer that trickles. Imported at the first request: it costs 6 MB.
 """
 
 from __future__ import annotations
 
 import gzip
 import math
+import re
 import threading
 import time
 from pathlib import Path
@@ -33,6 +34,8 @@ CUT_S: Final = 0.05
 LOOK_S: Final = 0.1
 """How soon a request notices `end_by`."""
 
+_TUNNEL_REFUSAL: Final = re.compile(r"Tunnel connection failed: (\d{3})\b", re.ASCII)
+
 
 class Remote:
     """Where batches go. One request at a time, from one thread."""
@@ -46,7 +49,7 @@ class Remote:
         proxy: str = "",
         ca_file: str = "",
     ) -> None:
-        self.objection = endpoint.objection(url)
+        self.objection = endpoint.objection(url) or endpoint.key_objection(api_key)
         """Why nothing can ever be sent, in words, or None."""
         self._url = url
         self._api_key = api_key
@@ -87,6 +90,8 @@ class Remote:
         adapter.cut()
         self._opened = None
         self._request.join(CUT_S)
+        if time.monotonic() < by:
+            return Answer(Outcome.KEPT, None, "cut short by the stop, before a complete answer")
         return Answer(Outcome.KEPT, None, f"no complete answer within {timeout_s:.3g} s")
 
     def end_by(self, by: float) -> None:
@@ -133,14 +138,11 @@ class Remote:
         """The one of this pass. Raises OSError when the private authority cannot be read."""
         if self._opened is not None:
             return self._opened
-        import requests
+        from tracer.transport import BoundedAdapter, PlainSession
 
-        from tracer.transport import BoundedAdapter
-
-        session, adapter = requests.Session(), BoundedAdapter()
+        session, adapter = PlainSession(), BoundedAdapter()
         for scheme in ("http://", "https://"):
             session.mount(scheme, adapter)
-        session.trust_env = False
         session.headers.update(
             {
                 "User-Agent": f"openclaw-trace/{__version__}",
@@ -162,5 +164,7 @@ def _describe(error: BaseException) -> str:
     """The innermost cause, in words; the outer ones quote the URL."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
+    if refusal := _TUNNEL_REFUSAL.match(str(error)):
+        return f"the proxy answered {refusal[1]}: check TRACE_PUSH_PROXY"
     text = getattr(error, "strerror", None)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -66,6 +66,12 @@ def unpushed(kind: type[Event]) -> str:
     return str(query.bind(_DIALECT).sql()[0])
 
 
+def set_aside(kind: type[Event]) -> str:
+    """An UPDATE whose parameters are the reason and the id of a row."""
+    query = kind.update(push_error="").where(kind.id == 0)
+    return str(query.bind(_DIALECT).sql()[0])
+
+
 @functools.lru_cache(maxsize=256)
 def _insert(kind: type[Event], shape: Shape, size: int) -> str:
     """An INSERT of `size` rows into the columns of `shape`: Peewee's for one row, widened."""

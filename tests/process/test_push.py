@@ -98,6 +98,27 @@ def test_the_receiver_of_the_readme_gets_everything(tmp_path):
         assert server.health()["push_breaker"] == "closed"
 
 
+def test_a_try_that_the_stop_cuts_short_is_in_the_push_log(tmp_path, remote):
+    remote.answer = remote.hang
+    with Gunicorn(
+        tmp_path,
+        TRACE_PUSH_ENDPOINT=remote.url,
+        TRACE_PUSH_INTERVAL="100ms",
+        TRACE_SHUTDOWN_TIMEOUT="2s",
+    ) as server:
+        assert server.post("/v1/events", EVENT)[0] == 202
+        wait_until(lambda: remote.headers)
+        assert server.stop()[0] == 0
+        assert server.rows("SELECT status, attempt, error_message AS why FROM push_log") == [
+            {
+                "status": "failed",
+                "attempt": 1,
+                "why": "cut short by the stop, before a complete answer",
+            }
+        ]
+        assert "did not end in time" not in server.log_path.read_text()
+
+
 def test_otlp_goes_to_the_paths_of_a_collector(tmp_path, remote):
     remote.answer = answering(200)
     base = remote.url.removesuffix("/ingest")

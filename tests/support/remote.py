@@ -9,6 +9,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -198,6 +199,47 @@ def flood(handler, _body):
 def bomb(handler, _body):
     """A good status and 60 KB that are 60 MB when decompressed."""
     reply(handler, 200, gzip.compress(bytes(60 * 2**20), 9), Content_Encoding="gzip")
+
+
+def saying(text):
+    """Says this to the byte, then ends the connection."""
+
+    def answer(handler, _body):
+        handler.wfile.write(text)
+        handler.close_connection = True
+
+    return answer
+
+
+class Hasty:
+    """A context manager: a server that reads no more than the beginning of a request, answers and
+    resets the connection, as proxies do with a body that is too large for them.
+    """
+
+    def __init__(self, status, tls=None):
+        self._answer = f"HTTP/1.1 {status} Hasty\r\nContent-Length: 2\r\n\r\n{{}}".encode()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._tls = tls
+        port = self._listener.getsockname()[1]
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{port}/ingest"
+
+    def _serve(self):
+        connection, _ = self._listener.accept()
+        if self._tls is not None:
+            connection = self._tls.wrap_socket(connection, server_side=True)
+        with connection:
+            connection.recv(4096)
+            connection.sendall(self._answer)
+            time.sleep(0.1)  # a reset right behind the answer may be faster than it
+
+    def __enter__(self):
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._thread.join()
+        self._listener.close()
 
 
 def chatter(handler, _body):

@@ -28,6 +28,21 @@ def test_every_status_has_its_outcome(outcome, status):
 
 
 @pytest.mark.parametrize(
+    ("name", "statuses"),
+    [
+        ("TRACE_PUSH_API_KEY", [401, 403]),
+        ("TRACE_PUSH_PROXY", [407]),
+        ("TRACE_PUSH_ENDPOINT", [404, 405, 410, 415, 101]),
+        ("a redirect is never followed, check TRACE_PUSH_ENDPOINT", [300, 301, 308, 399]),
+    ],
+)
+def test_what_to_check_is_said(name, statuses):
+    for status in statuses:
+        error = judge(status, {}, b"").error
+        assert error.removeprefix(f"the remote answered {status}: ").removeprefix("check ") == name
+
+
+@pytest.mark.parametrize(
     ("value", "seconds"),
     [
         ("0", 0),
@@ -44,6 +59,7 @@ def test_every_status_has_its_outcome(outcome, status):
         ("Mon, 99 Foo 2026 99:99:99 GMT", 0),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
         ("Fri, 31 Dec 9999 23:59:59 GMT", 3600),
+        ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", 0),
     ],
 )
 def test_retry_after_is_obeyed_within_reason(value, seconds):
@@ -94,6 +110,10 @@ def test_a_good_answer_may_reject_rows():
         b'{"rejected":{}}',
         b'"rejected"',
         b'{"rejected":[[1]]}',
+        b'{"rejected":[{"trace_id":"\xff"}]}',
+        b'{"rejected":[{"trace_id":"\\ud800"}]}',
+        b'{"rejected":' + b"[" * 60000,
+        b'{"rejected":' + b"[" * 60000 + b"}",
     ],
 )
 def test_other_bodies_mean_nothing(body):

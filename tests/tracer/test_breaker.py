@@ -57,7 +57,16 @@ def test_a_probe_with_nothing_to_send_shows_nothing(breaker):
 def test_some_failures_open_it_at_once(breaker):
     assert fail(breaker, opens=True) == 30
     assert breaker.state == "open"
+    assert fail(breaker) == 30  # and another kind of failure leaves it open
+    assert breaker.state == "open"
     assert list(breaker.warnings()) == ["the push circuit is open, nothing is given up: why"]
+
+
+def test_while_a_probe_is_under_way_the_circuit_is_no_less_open(breaker):
+    fail(breaker, opens=True)
+    before = list(breaker.warnings())
+    breaker.begin()
+    assert list(breaker.warnings()) == before
 
 
 def test_never_before_the_remote_wants(breaker):

@@ -1,6 +1,6 @@
 import pytest
 
-from tracer.endpoint import objection
+from tracer.endpoint import key_objection, objection
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,29 @@ def test_all_else_needs_https(host):
     assert objection(f"https://{host}/ingest") is None
 
 
-@pytest.mark.parametrize("url", ["http://[::1", "https://example.com:99999/", "http://h:x/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1",
+        "https://example.com:99999/",
+        "http://h:x/",
+        "https://ex ample.com/",
+        "https://a..com/",
+        "https:///x",
+        "https://" + "a" * 64 + ".com/",
+    ],
+)
 def test_what_is_no_url_is_said_so(url):
     assert "not a URL" in objection(url)
+
+
+@pytest.mark.parametrize("key", ["", "k3y", "a b", "clé"])
+def test_a_key_that_a_header_can_carry_is_fine(key):
+    assert key_objection(key) is None
+
+
+@pytest.mark.parametrize("key", ["k\n3y", "k\r\nX: y", "k€y", "k\0y"])
+def test_a_key_that_no_header_can_carry_is_named_and_not_shown(key):
+    assert key_objection(key) == (
+        "TRACE_PUSH_API_KEY has characters that no header may have: nothing is pushed"
+    )

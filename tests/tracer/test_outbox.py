@@ -129,6 +129,24 @@ def test_rejected_rows_are_set_aside_with_the_reason_and_only_in_their_batch(sto
     assert_counted(store)
 
 
+def test_an_answer_that_names_thousands_costs_few_statements(store, decoders):
+    """Each would hold up the writer, and so whoever waits for a commit."""
+    store.insert(calls(decoders, 50))
+    ids = [row.values[0] for row in store.outbox.rows(all_of(KINDS))]
+    rejected = {f"no-id-{n}": "r" for n in range(2500)} | dict.fromkeys(ids[::2], "rejected: x")
+    begun = Intent("batch-1", 4000, 1, dict.fromkeys(KINDS, (1, 50)), {})
+    store.outbox.begin(begun)
+    executed = []
+    connection = store._database.connection()
+    connection.set_trace_callback(executed.append)
+    assert store.outbox.confirm(begun, ATTEMPT, rejected) == 25
+    connection.set_trace_callback(None)
+    assert len(executed) < 100
+    refused = query(store, "SELECT id FROM llm_traces WHERE push_error = 'rejected: x'")
+    assert [row_id for (row_id,) in refused] == list(range(1, 51, 2))
+    assert_counted(store)
+
+
 def test_refused_rows_are_counted_and_never_read_again(store, decoders):
     store.insert(calls(decoders, 3))
     assert store.outbox.refuse([({LlmTrace: (2, 2)}, "x" * 9999)]) == 1

@@ -1,4 +1,5 @@
 import json
+import threading
 import time
 from collections import Counter
 from email.utils import formatdate
@@ -488,6 +489,16 @@ def test_the_last_push_is_over_in_time_whatever_the_remote_does(push, store, rem
     started = time.monotonic()
     push.finish(started + 0.8)
     assert time.monotonic() - started < 1.2
+    assert log(store, "status") == [("failed",)]
+
+
+def test_a_pass_that_the_stop_cuts_short_leaves_time_to_note_it(push, store, remote, fill):
+    fill(1)
+    remote.answer = remote.hang
+    by = time.monotonic() + 0.6
+    threading.Timer(0.1, push.end_by, [by]).start()
+    push.run_once()
+    assert time.monotonic() < by
     assert log(store, "status") == [("failed",)]
 
 

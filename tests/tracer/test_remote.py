@@ -16,14 +16,17 @@ import pytest
 from tests.support import wait_until
 from tests.support.gunicorn import free_port
 from tests.support.remote import (
-    Remote as RudeRemote,
-)
-from tests.support.remote import (
+    Hasty,
     answering,
     bomb,
     chatter,
     flood,
+    reply,
     reset,
+    saying,
+)
+from tests.support.remote import (
+    Remote as RudeRemote,
 )
 from tests.support.tls import Authority
 from tracer.answer import Outcome
@@ -163,6 +166,64 @@ def test_a_huge_answer_costs_no_memory(remote, rude):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10 * 1024
 
 
+@pytest.mark.parametrize("is_tls", [False, True], ids=["http", "https"])
+def test_an_answer_to_a_body_that_was_not_read_is_heard_but_confirms_nothing(authority, is_tls):
+    """A 413 before the end of the body is why it ended; a 200 cannot mean what was not read."""
+    batch = BATCH._replace(body=bytes(20 * 2**20))
+    for status, expected in ((413, Outcome.TOO_LARGE), (200, Outcome.KEPT)):
+        with Hasty(status, authority.context() if is_tls else None) as remote:
+            client = Remote(remote.url, ca_file=authority.ca_file)
+            answer = client.send(batch, 5)
+            client.close()
+        assert answer.outcome is expected, answer
+    assert answer.error.endswith("the remote answered 200 to a batch it had not read")
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+def test_the_answer_is_the_one_after_the_interim_ones(remote, interim):
+    head = b"HTTP/1.1 %s\r\nLink: </a>\r\n\r\n" % interim
+    remote.answer = saying(head * 2 + b"HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n")
+    assert send(remote)[:2] == (Outcome.KEPT, 503)
+    remote.answer = saying(head)
+    assert send(remote)[:2] == (Outcome.KEPT, None)
+
+
+def test_the_head_of_an_answer_is_bounded(remote):
+    lines = b"".join(b"X-%d: %s\r\n" % (n, b"x" * 50_000) for n in range(2))
+    remote.answer = saying(b"HTTP/1.1 200 OK\r\n" + lines + b"Content-Length: 0\r\n\r\n")
+    assert send(remote)[:3] == (Outcome.KEPT, None, "LineTooLong")
+
+
+def test_cookies_are_neither_kept_nor_sent(connect, remote):
+    """Each answer could add to them, and a request with too many is refused."""
+    client = connect(remote.url)
+    for n in range(3):
+        remote.answer = answering(200, Set_Cookie=f"c{n}=" + "x" * 1000)
+        client.send(BATCH, 5)
+    assert ["Cookie" in headers for headers in remote.headers] == [False] * 3
+
+
+@pytest.mark.parametrize("location", ["http://[::1", "/elsewhere", "ftp://x/"])
+def test_where_a_redirect_leads_does_not_matter(remote, location):
+    remote.answer = answering(302, Location=location)
+    assert send(remote)[:2] == (Outcome.MISCONFIGURED, 302)
+
+
+@pytest.mark.parametrize("rude", [flood, bomb])
+def test_the_body_of_a_redirect_is_not_read_either(remote, rude, monkeypatch):
+    send_response = remote.server.RequestHandlerClass.send_response
+
+    def send_redirect(handler, _status):
+        send_response(handler, 307)
+        handler.send_header("Location", "/elsewhere")
+
+    monkeypatch.setattr(remote.server.RequestHandlerClass, "send_response", send_redirect)
+    remote.answer = rude
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert send(remote)[:2] == (Outcome.MISCONFIGURED, 307)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10 * 1024
+
+
 # How long it takes
 
 
@@ -190,8 +251,10 @@ def test_a_request_can_be_ended_from_another_thread(remote, connect):
     client = connect(remote.url)
     started = time.monotonic()
     threading.Timer(0.2, lambda: client.end_by(0.0)).start()
-    assert client.send(BATCH, 30).outcome is Outcome.KEPT
+    answer = client.send(BATCH, 30)
     assert time.monotonic() - started < 1
+    assert answer[:2] == (Outcome.KEPT, None)
+    assert answer.error == "cut short by the stop, before a complete answer"
     wait_until(lambda: not push_requests(), 2)
 
 
@@ -304,6 +367,17 @@ def test_https_goes_through_a_proxy_as_a_tunnel_and_in_time(connect, authority, 
     assert Tunnel.asked[-1] == b"CONNECT 127.0.0.1:%d HTTP/1.0" % remote.port
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_refuses_is_named(connect, remote, monkeypatch, scheme):
+    handler = remote.server.RequestHandlerClass
+    monkeypatch.setattr(handler, "do_CONNECT", lambda self: reply(self, 407), raising=False)
+    remote.answer = 407
+    proxy = remote.url.removesuffix("/ingest").replace("://", "://user:s3cret@")
+    answer = connect(f"{scheme}://collector.internal/ingest", proxy=proxy).send(BATCH, 5)
+    assert answer.error.endswith("answered 407: check TRACE_PUSH_PROXY")
+    assert "s3cret" not in answer.error
+
+
 def test_a_private_authority_is_trusted_when_set(authority):
     with RudeRemote(tls=authority.context()) as remote:
         assert send(remote, ca_file=authority.ca_file).outcome is Outcome.CONFIRMED
@@ -374,6 +448,12 @@ def test_plain_http_over_the_internet_is_not_even_tried():
     answer = Remote("http://example.com/?token=s3cret").send(BATCH, 5)
     assert answer.outcome is Outcome.MISCONFIGURED
     assert "use https://" in answer.error
+
+
+def test_with_a_key_no_header_can_carry_nothing_is_even_tried(remote):
+    answer = send(remote, api_key="k\n3y")
+    assert answer.outcome is Outcome.MISCONFIGURED
+    assert remote.headers == []
 
 
 def test_errors_are_described_without_the_url_and_its_secret(connect):

@@ -17,9 +17,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from tracer import __version__
+from tracer import __version__, redact
 from tracer.encoders.batch import Batch, Builder
-from tracer.encoders.otlp_metrics import metrics_of
+from tracer.encoders.otlp_metrics import metrics_of, nanoseconds
 from tracer.events import KINDS, Event
 from tracer.rows import UnpushedRow
 
@@ -111,7 +111,8 @@ def partial_failure(batch: Batch, answer: bytes) -> str | None:
     count = next((value for field, value in partial.ListFields() if "rejected" in field.name), 0)
     if not count and not partial.error_message:
         return None
-    return f"the collector rejected {count} of {len(batch.rows)}: {partial.error_message[:200]}"
+    why = redact.text(partial.error_message)[:200]
+    return f"the collector rejected {count} of {len(batch.rows)}: {why}"
 
 
 def _columns(row: UnpushedRow) -> dict[str, Any]:
@@ -149,15 +150,14 @@ def _envelope(
 
 def _span(_row: UnpushedRow, columns: dict[str, Any]) -> Iterable[Span]:
     """It began at `created_at`, as spans that come in by OTLP do."""
-    began_ns = columns["created_at"] * 1_000_000
     span = Span(
         trace_id=_trace_id(columns),
         span_id=_hex(columns.get("span_id"), 8) or _uuid(columns).bytes[8:],
         parent_span_id=_hex(columns.get("parent_span_id"), 8),
         name=f"{columns.get('operation', 'chat')} {columns['model']}",
         kind=Span.SPAN_KIND_CLIENT,
-        start_time_unix_nano=began_ns,
-        end_time_unix_nano=began_ns + round(columns.get("latency_ms", 0) * 1_000_000),
+        start_time_unix_nano=nanoseconds(columns["created_at"]),
+        end_time_unix_nano=nanoseconds(columns["created_at"], columns.get("latency_ms", 0.0)),
     )
     if columns.get("status", "success") != "success":
         span.status.code = Status.STATUS_CODE_ERROR
@@ -175,8 +175,8 @@ def _span(_row: UnpushedRow, columns: dict[str, Any]) -> Iterable[Span]:
 def _log(row: UnpushedRow, columns: dict[str, Any]) -> Iterable[LogRecord]:
     severity = columns.get("severity", "info")
     record = LogRecord(
-        time_unix_nano=columns["created_at"] * 1_000_000,
-        observed_time_unix_nano=columns["received_at"] * 1_000_000,
+        time_unix_nano=nanoseconds(columns["created_at"]),
+        observed_time_unix_nano=nanoseconds(columns["received_at"]),
         severity_number=cast("Any", _SEVERITIES.get(severity, 9)),
         severity_text=severity.upper(),
         event_name=columns.get("name") or f"{_OWN}{row.kind.type_name}",

@@ -77,6 +77,15 @@ _PROCESS_ATTRIBUTES: Final = {
 }
 _NO_METRICS: Final = frozenset(("id", "created_at", "received_at", "interval_ms", "span_id"))
 
+LAST_NANOSECOND: Final = 2**64 - 1
+
+
+def nanoseconds(ms: int, later_ms: float = 0.0) -> int:
+    """A time as OTLP has it, from 1970 to 2554; what is beyond becomes the nearest of these: an
+    error would end every pass at this row.
+    """
+    return min(max(ms * 1_000_000 + round(later_ms * 1_000_000), 0), LAST_NANOSECOND)
+
 
 def metrics_of(type_name: str, columns: Mapping[str, Any]) -> Iterable[Metric]:
     """One metric with one point for each number; text tells what it is about."""
@@ -122,8 +131,8 @@ def _metric(
         )
         if is_delta:
             began_at = columns["created_at"] - columns.get("interval_ms", 0)
-            point.start_time_unix_nano = began_at * 1_000_000
-    point.time_unix_nano = columns["created_at"] * 1_000_000
+            point.start_time_unix_nano = nanoseconds(began_at)
+    point.time_unix_nano = nanoseconds(columns["created_at"])
     if shape.scale is not None or isinstance(value, float):
         point.as_double = value * (shape.scale or 1)
     else:

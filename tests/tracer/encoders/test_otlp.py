@@ -190,6 +190,27 @@ def test_samples_have_the_names_of_the_conventions():
     assert (point.start_time_unix_nano, point.time_unix_nano) == (5_000 * 10**6, 20_000 * 10**6)
 
 
+@pytest.mark.parametrize(("began_at", "expected"), [(-5, 0), (253_402_300_799_999, 2**64 - 1)])
+def test_a_time_beyond_those_of_the_format_is_the_nearest(store, decoders, began_at, expected):
+    """A clock before 1970 plus a second, or after 2554: an error would end every pass there."""
+    if began_at > 0:
+        event = {"timestamp": began_at, "latency_ms": 5}
+        insert(store, decoders, LlmTrace, {"provider": "p", "model": "m", **event})
+        insert(store, decoders, ErrorEvent, {"error_type": "crash", "message": "m", **event})
+        batch = encode(store, [LlmTrace])
+        request = trace_service.ExportTraceServiceRequest.FromString(batch.body)
+        (span,) = request.resource_spans[0].scope_spans[0].spans
+        assert (span.start_time_unix_nano, span.end_time_unix_nano) == (expected, expected)
+        batch = encode(store, [ErrorEvent])
+        request = logs_service.ExportLogsServiceRequest.FromString(batch.body)
+        (record,) = request.resource_logs[0].scope_logs[0].log_records
+        assert record.time_unix_nano == expected
+    columns = {"created_at": began_at, "interval_ms": 1, "net_errors": 1}
+    (metric,) = metrics_of("system_metric", columns)
+    (point,) = metric.sum.data_points
+    assert point.time_unix_nano == point.start_time_unix_nano == expected
+
+
 def test_a_process_is_told_by_its_attributes():
     columns = {
         "created_at": 1,
@@ -254,12 +275,15 @@ def test_partial_success_is_noted_and_not_sent_again(store, decoders, remote, pu
     insert(store, decoders, LlmTrace, *[{"provider": "p", "model": "m"}] * 3)
     answer = trace_service.ExportTraceServiceResponse()
     answer.partial_success.rejected_spans = 2
-    answer.partial_success.error_message = "too old"
+    answer.partial_success.error_message = "too old: Bearer abcdef1234567890"
     remote.answer = lambda handler, body: reply(handler, 200, answer.SerializeToString())
     assert push.run_once() is None
     assert store.row_counts["unpushed"] == 0
     log = store._database.execute_sql("SELECT status, error_message FROM push_log").fetchall()
-    assert log == [("success", "the collector rejected 2 of 3: too old")]
+    ((status, why),) = log
+    assert status == "success"
+    assert why.startswith("the collector rejected 2 of 3: too old")
+    assert "abcdef1234567890" not in why
 
 
 @pytest.mark.parametrize("answer", [b"", b"{}", b"\xff\xff", b"OK"])
