@@ -136,6 +136,17 @@ def newer_version(path):
         connection.execute("PRAGMA user_version = 99")
 
 
+def no_version(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 0")
+
+
+def someone_elses_without_tables(path):
+    path.unlink()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 3")
+
+
 def other_schema(path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP TABLE custom_events")
@@ -166,6 +177,8 @@ LEFT_ALONE = {
     directory_as_log: "trace.db-wal is not a file",
     dangling_link: "a link to a file that does not exist",
     newer_version: "schema version 99",
+    no_version: "schema version 0",
+    someone_elses_without_tables: "another program's database",
     other_schema: "no such table",
     someone_elses: "another program's database",
     someone_elses_with_a_log: "another program's database",
