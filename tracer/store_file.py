@@ -63,8 +63,8 @@ def create_private(path: Path) -> None:
 
 
 def require_file(path: Path) -> None:
-    """Raises StoreError for a pipe, which would never open, and for a device, whose mode is not ours
-    to change.
+    """Raises StoreError for a pipe, which would never open, and for a device, whose mode is not
+    ours to change.
     """
     if path.exists() and not path.is_file():
         raise StoreError(f"{path} is not a file")

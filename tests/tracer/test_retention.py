@@ -1,3 +1,4 @@
+from itertools import pairwise
 from unittest.mock import patch
 
 from hypothesis import HealthCheck, given, settings
@@ -56,5 +57,5 @@ def test_aged_rows_are_those_a_walk_row_by_row_finds(store, steps, only_finished
     ]
     assert found == aged_one_by_one(rows, only_finished)
     assert all(d.last - d.first < size and d.kind is CustomEvent for d in doomed)
-    assert all(one.last < other.first for one, other in zip(doomed, doomed[1:], strict=False))
+    assert all(one.last < other.first for one, other in pairwise(doomed))
     assert all(d.only_finished == only_finished for d in doomed)
