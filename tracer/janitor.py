@@ -190,7 +190,8 @@ class Janitor:
         )
 
     def _volume_excess_bytes(self) -> int:
-        return volume.bytes_above(self._store.path.parent, self._disk_max_percent)
+        above = volume.bytes_above(self._store.path.parent, self._disk_max_percent)
+        return max(0, above - maintenance.held_bytes(self._store)) if above else 0
 
     def _delete_above(self, reason: Deletion, max_bytes: int) -> None:
         if self._in_use_bytes() <= max_bytes:

@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 
 import peewee
 
-from tracer import volume
+from tracer import store_file, volume
+from tracer.ballast import kept_log_bytes
 from tracer.store import Store
 
 RESTART_BUSY_MS: Final = 50
@@ -39,6 +40,18 @@ def pages(database: peewee.SqliteDatabase) -> Pages:
     return Pages(
         *(_pragma(database, name) for name in ("page_count", "freelist_count", "page_size"))
     )
+
+
+def held_bytes(store: Store) -> int:
+    """What the file and the log give back by themselves once no other program reads. Any thread.
+
+    Until then deleting frees nothing: it makes the log longer.
+    """
+    with store.reading() as reader:
+        size = pages(reader)
+    cut_off = store_file.size_bytes(store.path) - size.total * size.bytes_each
+    log = store_file.size_bytes(store.path, "-wal") - kept_log_bytes(store.path.parent)
+    return max(0, cut_off) + max(0, log)
 
 
 def limit_growth(store: Store) -> Pages:

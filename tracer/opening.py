@@ -62,6 +62,7 @@ def open_database(
     """
     try:
         store_file.create_private(path)
+        store_file.require_file(path)
         _check_owner(path)
         store_file.make_private(path)
         database.connect()

@@ -206,8 +206,13 @@ _STEPS: Final[dict[int, Callable[[peewee.Database], None]]] = {
 def check_owner(database: peewee.SqliteDatabase) -> None:
     """Raises StoreError when the file is not ours or from a newer version. Only reads."""
     owner, version, tables = _header(database)
-    if owner != APPLICATION_ID and (tables or owner):
+    if owner != APPLICATION_ID and (tables or owner or version):
         raise StoreError("the file is another program's database, openclaw-trace did not write it")
+    if tables and version < 1:
+        raise StoreError(
+            f"the database has schema version {version}, which no release has written: restore or "
+            "move the file"
+        )
     if version > VERSION:
         raise StoreError(
             f"the database has schema version {version} and this program knows up to {VERSION}: "

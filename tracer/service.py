@@ -175,8 +175,8 @@ class Service:
             "uptime_seconds": round(time.monotonic() - self._started_at, 1),
             "sqlite_ok": sqlite_ok,
             "db_status": self.writer.database_status,
-            "db_size_bytes": store_file.size_bytes(settings.db_path),
-            "wal_size_bytes": store_file.size_bytes(settings.db_path, "-wal"),
+            "db_size_bytes": store_file.size_bytes(self.store.path),
+            "wal_size_bytes": store_file.size_bytes(self.store.path, "-wal"),
             "disk_percent": self._disk_percent(),
             "queue_depth": len(self.intake),
             "queue_capacity": settings.queue_capacity,
@@ -231,7 +231,7 @@ class Service:
 
     def _disk_percent(self) -> float | None:
         try:
-            usage = shutil.disk_usage(self.settings.db_path.parent)
+            usage = shutil.disk_usage(self.store.path.parent)
         except OSError:
             return None
         return round(100 * usage.used / (usage.used + usage.free), 1)

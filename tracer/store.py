@@ -51,7 +51,7 @@ class Store:
         max_bytes: int | None = None,
         max_log_bytes: int | None = None,
     ) -> None:
-        self.path = path
+        self.path = path = store_file.resolved(path)
         self.max_bytes = max_bytes
         """The database grows no further, see `maintenance.limit_growth`; None: as SQLite likes."""
         self.row_counts: Mapping[str, int] = {}

@@ -62,6 +62,19 @@ def create_private(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
+def require_file(path: Path) -> None:
+    """Raises StoreError for a pipe, which would never open, and for a device, whose mode is not
+    ours to change.
+    """
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} is not a file")
+
+
+def resolved(path: Path) -> Path:
+    """Where SQLite puts the log and the rest of us the lock: beside the file, not beside a link."""
+    return path.resolve() if path.is_symlink() and path.exists() else path
+
+
 def make_private(path: Path) -> None:
     """Gives the file, which must be ours, mode 0600."""
     if path.stat().st_mode & 0o077:

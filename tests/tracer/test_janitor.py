@@ -226,6 +226,27 @@ def test_a_volume_a_little_too_full_costs_only_as_much(make, store, decoders, mo
     assert before - 1_000_000 < in_use(store) <= before - 500_000
 
 
+def test_beside_a_reader_a_volume_a_little_too_full_costs_no_more(
+    make, store, decoders, monkeypatch
+):
+    """Nothing comes back before it ends: what was deleted must not count as still in use."""
+    fill(store, decoders, LlmTrace, 3000, NOW, size=1000)
+    maintenance.checkpoint(store, restart=False)
+
+    def on_disk():
+        return sum(store_file.size_bytes(store.path, name) for name in ("", "-wal"))
+
+    goal = on_disk() - 500_000
+    monkeypatch.setattr(volume, "bytes_above", lambda *_: max(0, on_disk() - goal))
+    before, janitor = in_use(store), make()
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN").connection.execute("SELECT * FROM llm_traces").fetchone()
+        for _ in range(8):
+            janitor.run_once()
+        assert on_disk() > goal
+    assert before - 3_000_000 < in_use(store) <= before - 500_000
+
+
 def test_the_push_log_is_bounded(make, store, monkeypatch):
     monkeypatch.setattr(janitor_module, "PUSH_LOG_ROWS", 5)
     for number in range(9):

@@ -14,7 +14,7 @@ import pytest
 from tests.support.rows import fill, query
 from tests.support.volumes import fill_up, remount, tmpfs
 from tracer import opening, store_file
-from tracer.errors import StoreError
+from tracer.errors import StoreError, StoreLocked
 from tracer.events import CustomEvent
 from tracer.store import Store
 
@@ -116,6 +116,29 @@ def test_of_a_damaged_log_the_valid_part_is_kept(tmp_path, decoders, kept_ratio)
         store.close()
 
 
+def test_a_link_is_followed_once_so_all_files_are_beside_the_database(path, tmp_path, decoders):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    link = folder / "link.db"
+    link.symlink_to(path)
+    store = opened(link)
+    try:
+        fill(store, decoders, CustomEvent, 1, 1000)
+        assert [file.name for file in folder.iterdir()] == ["link.db"]
+        assert store_file.had_unclean_stop(store.path)
+        with pytest.raises(StoreLocked):
+            opened(path)
+    finally:
+        store.close()
+    overwrite(path, 0, bytes(PAGE))
+    store = opened(link)
+    try:
+        assert link.is_symlink()
+        assert store.quarantined.parent == path.parent
+    finally:
+        store.close()
+
+
 def directory_as_database(path):
     path.unlink()
     path.mkdir()
@@ -126,6 +149,11 @@ def directory_as_log(path):
     store_file_wal.mkdir()
 
 
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
 def dangling_link(path):
     path.unlink()
     path.symlink_to(path.parent / "nowhere" / "trace.db")
@@ -134,6 +162,17 @@ def dangling_link(path):
 def newer_version(path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 99")
+
+
+def no_version(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 0")
+
+
+def someone_elses_without_tables(path):
+    path.unlink()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 3")
 
 
 def other_schema(path):
@@ -163,9 +202,12 @@ def someone_elses_with_an_id(path):
 
 LEFT_ALONE = {
     directory_as_database: "trace.db is not a file",
+    pipe: "trace.db is not a file",
     directory_as_log: "trace.db-wal is not a file",
     dangling_link: "a link to a file that does not exist",
     newer_version: "schema version 99",
+    no_version: "schema version 0",
+    someone_elses_without_tables: "another program's database",
     other_schema: "no such table",
     someone_elses: "another program's database",
     someone_elses_with_a_log: "another program's database",
