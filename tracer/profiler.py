@@ -16,7 +16,7 @@ from tracer.errors import TracerError
 from tracer.pprof import Place, Profile, Sample
 from tracer.threads import cpu_ns, native_id
 
-PERIOD_NS: Final = 10_000_000
+PERIOD_NS: Final = 20_000_000
 UNITS: Final = (("samples", "count"), ("cpu", "nanoseconds"))
 
 MAX_DEPTH: Final = 128
