@@ -38,12 +38,12 @@ e2e-openclaw: .venv/dev  ## a real OpenClaw gateway from npm beside a real sidec
 report: .venv/dev  ## the report shown in README.md, from a real run
 	$(BIN)/python -m tests.report
 
-bench: .venv/dev  ## speed and memory beside a bare Falcon application
+bench: .venv/dev  ## speed and memory beside a bare Falcon application, then with 1,000,000 rows (2 GB)
 	$(BIN)/python -m bench
-
-bench-scale: .venv/dev  ## the same for a database of 1,000,000 rows and 1 GB
-	$(BIN)/python -m bench.reading
 	$(BIN)/python -m bench.scale
+
+bench-scale: .venv/dev  ## reading back from 1,000,000 calls instead of 100,000
+	$(BIN)/python -m bench.reading
 
 fuzz: .venv/dev  ## the fuzz tests, for minutes instead of seconds
 	FUZZ_EXAMPLES=3000 $(BIN)/python -m pytest -n 0 tests/process/test_fuzz.py

@@ -102,7 +102,7 @@ def show_file(name, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="make bench-scale", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=int, default=10)
     options = parser.parse_args()
