@@ -11,6 +11,7 @@ from tracer.bisection import Bisection
 from tracer.breaker import Breaker
 from tracer.encoders.batch import Batch, Encoder
 from tracer.errors import StoreError
+from tracer.handover import pausing
 from tracer.outbox import all_of, unreported
 from tracer.remote import Remote
 from tracer.rows import IdRanges, Intent, PushAttempt, ranges_of
@@ -156,7 +157,7 @@ class Push:
         dropped = unreported(self._store.row_counts) if intent is None else intent.dropped
         with closing(self._store.outbox.rows(among)) as rows:
             batch = self._encoder.encode_batch(
-                rows,
+                pausing(rows),
                 agent_id=self._agent_id,
                 sent_at=sent_at,
                 dropped=dropped,

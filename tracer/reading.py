@@ -21,6 +21,7 @@ from msgspec import Raw
 from tracer import statistics, store_file
 from tracer.errors import ParameterError, StoreError
 from tracer.events import Event, LlmTrace
+from tracer.handover import pausing
 from tracer.statistics import Period
 from tracer.timestamps import now_ms
 
@@ -84,7 +85,7 @@ class Reader:
         size_bytes, place = 0, ""
         with self._connection() as connection:
             rows = (connection.execute(sql, [*values, limit + 1]) for sql, values in queries)
-            for created_at, row_id, *row in chain.from_iterable(rows):
+            for created_at, row_id, *row in pausing(chain.from_iterable(rows)):
                 size_bytes += sum(len(value) for value in row if isinstance(value, str))
                 if len(items) == limit or (items and size_bytes > PAGE_BYTES):
                     return Page(items, place)

@@ -9,6 +9,7 @@ import msgspec
 from tracer.api import parameters
 from tracer.errors import EventError, ParameterError
 from tracer.events import Event
+from tracer.handover import pausing
 from tracer.reading import MAX_LIMIT, Reader
 
 DEFAULT_LIMIT: Final = 100
@@ -38,7 +39,7 @@ class Listing:
             raw_metadata=True,
         )
         # One by one: as a whole it would hold the interpreter's lock, and the agent up, for long.
-        items = b",".join([_encode(item) for item in page.items])
+        items = b",".join([_encode(item) for item in pausing(page.items)])
         cursor = _encode(page.next_cursor)
         response.data = b'{"items":[%b],"next_cursor":%b}' % (items, cursor)  # JSON by default
         response.cache_control = ["no-store"]

@@ -8,13 +8,13 @@ are read and sorted. Where the sample misled, all values are read.
 
 import math
 import sqlite3
-import time
 from array import array
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
+from tracer import handover
 from tracer.errors import StoreError
 from tracer.percentiles import Runs, rank
 from tracer.statistics.groups import check, top
@@ -30,9 +30,6 @@ SIGMAS: Final = 3
 """How far a sample may be wrong, in standard deviations."""
 
 PART_ROWS: Final = 512
-HANDOVER_S: Final = 50e-6
-"""Pause after so many rows. Reading them releases the interpreter's lock for so short that a thread
-that waits for it is never fast enough."""
 
 
 class Bracket(NamedTuple):
@@ -160,5 +157,5 @@ def _read(
             values = array("d", chain.from_iterable(rows))
             latency_ms.extend(values[0::2])
             ttft_ms.extend(values[1::2])
-            time.sleep(HANDOVER_S)
+            handover.pause()
     return Runs(latency_ms), Runs(ttft_ms)
