@@ -22,7 +22,7 @@ from tracer.statistics.series import OF_SERIES, Period, Series, all_series
 
 LATENCY_BY: Final = ("model", "provider")
 
-SAMPLED: Final = 64
+SAMPLED: Final = 32
 """One row of so many."""
 LEAST_SAMPLE: Final = 200
 """Values that a sample must have; of fewer all are read."""
